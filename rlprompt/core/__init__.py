@@ -1,0 +1,1 @@
+"""Types that everything else shares; imports neither torch nor transformers."""

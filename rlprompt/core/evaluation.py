@@ -1,0 +1,77 @@
+"""What the frozen LM said about the examples of a split under one prompt, and its calibration."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+IntArray = NDArray[np.int64]
+
+
+def log_softmax(scores: FloatArray) -> FloatArray:
+    """Normalises over the last axis: log of ``exp(s) / sum exp(s)``, any shape."""
+    shifted = scores - scores.max(axis=-1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))
+
+
+def fit_calibration(logprobs: FloatArray) -> FloatArray:
+    """Returns each label's mean log-probability, the bias that calibration takes out.
+
+    Batch calibration (Zhou et al. 2023, arXiv:2309.17249, eq. 4) with logits in place of
+    probabilities; needs no gold labels, and is meant to be fitted on train alone.
+
+    Args:
+        logprobs: shape (n_examples, n_labels).
+
+    Returns:
+        Shape (n_labels,), with mean 0.
+    """
+    bias = logprobs.mean(axis=0)
+    return np.asarray(bias - bias.mean())
+
+
+def calibrate(logprobs: FloatArray, bias: FloatArray) -> FloatArray:
+    """Subtracts the bias of each label and normalises again, shape (n_examples, n_labels)."""
+    return log_softmax(logprobs - bias)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """Label log-probabilities and gold labels of one prompt on one split.
+
+    Attributes:
+        logprobs: shape (n_examples, n_labels), normalised over the labels, uncalibrated.
+        gold: shape (n_examples,), index of the right label.
+        bias: shape (n_labels,), calibration constants, always fitted on train. Where none are
+            given, those of this very evaluation (right for train itself).
+    """
+
+    logprobs: FloatArray
+    gold: IntArray
+    bias: FloatArray = field(default_factory=lambda: np.zeros(0))
+
+    def __post_init__(self) -> None:
+        """Refuses shapes that do not fit together."""
+        if self.logprobs.ndim != 2 or self.gold.shape != self.logprobs.shape[:1]:
+            raise ValueError(
+                f"logprobs {self.logprobs.shape} and gold {self.gold.shape} must be "
+                "(n_examples, n_labels) and (n_examples,)."
+            )
+        if not self.bias.size:
+            object.__setattr__(self, "bias", fit_calibration(self.logprobs))
+
+    @property
+    def calibrated(self) -> FloatArray:
+        """Calibrated label log-probabilities, shape (n_examples, n_labels)."""
+        return calibrate(self.logprobs, self.bias)
+
+
+def gold_logprobs(logprobs: FloatArray, gold: IntArray) -> FloatArray:
+    """Returns the log-probability of each example's right label, shape (n_examples,)."""
+    return np.asarray(logprobs[np.arange(len(gold)), gold])
+
+
+def correct(logprobs: FloatArray, gold: IntArray) -> FloatArray:
+    """Returns 1.0 where the likeliest label is the right one, else 0.0, shape (n_examples,)."""
+    return np.asarray(logprobs.argmax(axis=-1) == gold, dtype=np.float64)

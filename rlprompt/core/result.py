@@ -1,0 +1,276 @@
+"""What a run leaves behind: ``result.json``, frozen, versioned, never a pickle.
+
+Everything but ``ledger.*.seconds`` and ``process`` is the same for the same configuration and seed,
+however often the run was killed and started again.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rlprompt.core.errors import RunError
+from rlprompt.core.evaluation import Evaluation, correct, gold_logprobs
+from rlprompt.core.files import write_json
+from rlprompt.core.statistics import bootstrap_mean
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of one prompt on one split.
+
+    Attributes:
+        accuracy: share of right answers, in [0, 1].
+        log_likelihood: mean log-probability of the right label, in nats.
+        accuracy_interval: 95 % bootstrap interval over examples, None where not computed.
+        log_likelihood_interval: the same for the log-likelihood.
+    """
+
+    accuracy: float
+    log_likelihood: float
+    accuracy_interval: tuple[float, float] | None = None
+    log_likelihood_interval: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class SplitScores:
+    """Scores of one prompt on one split, with and without calibration.
+
+    Attributes:
+        accuracy: calibrated, in [0, 1].
+        log_likelihood: calibrated, in nats.
+        accuracy_interval: 95 % bootstrap interval over examples, on test only.
+        log_likelihood_interval: the same for the log-likelihood.
+        uncalibrated: the same scores from the LM's own label probabilities.
+    """
+
+    accuracy: float
+    log_likelihood: float
+    uncalibrated: Scores
+    accuracy_interval: tuple[float, float] | None = None
+    log_likelihood_interval: tuple[float, float] | None = None
+
+    @classmethod
+    def of(cls, evaluation: Evaluation, *, intervals: bool = False) -> "SplitScores":
+        """Scores an evaluation."""
+        calibrated = _scores(evaluation.calibrated, evaluation, intervals)
+        return cls(
+            uncalibrated=_scores(evaluation.logprobs, evaluation, intervals), **asdict(calibrated)
+        )
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "SplitScores":
+        """The opposite of ``asdict``."""
+        value = {k: _pair(v) for k, v in value.items()}
+        inner = {k: _pair(v) for k, v in value.pop("uncalibrated").items()}
+        return cls(uncalibrated=Scores(**inner), **value)
+
+
+def _scores(logprobs: Any, evaluation: Evaluation, intervals: bool) -> Scores:
+    hits = correct(logprobs, evaluation.gold)
+    likelihoods = gold_logprobs(logprobs, evaluation.gold)
+    if not intervals:
+        return Scores(float(hits.mean()), float(likelihoods.mean()))
+    accuracy, likelihood = bootstrap_mean(hits), bootstrap_mean(likelihoods)
+    return Scores(
+        accuracy.value,
+        likelihood.value,
+        (accuracy.low, accuracy.high),
+        (likelihood.low, likelihood.high),
+    )
+
+
+def _pair(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class PromptRecord:
+    """A prompt as it is shipped.
+
+    Attributes:
+        ids: token ids.
+        text: exact text for the template's slot; ``prompt.txt`` holds the same.
+        tokens: text of each token.
+        retokenizes: whether every train example, rendered with the text and encoded as one string,
+            holds exactly these ids.
+    """
+
+    ids: tuple[int, ...]
+    text: str
+    tokens: tuple[str, ...]
+    retokenizes: bool
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A prompt with its calibration and scores.
+
+    Attributes:
+        prompt: the prompt.
+        calibration: bias of each label in nats, fitted on train, taken off before the softmax.
+        scores: by split name; test only for prompts that were selected before it was opened.
+    """
+
+    prompt: PromptRecord
+    calibration: dict[str, float]
+    scores: dict[str, SplitScores]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Candidate":
+        """The opposite of ``asdict``."""
+        prompt = {k: _pair(v) for k, v in value["prompt"].items()}
+        scores = {k: SplitScores.from_json(v) for k, v in value["scores"].items()}
+        return cls(PromptRecord(**prompt), dict(value["calibration"]), scores)
+
+
+@dataclass(frozen=True)
+class Search:
+    """One agent's search and what it found.
+
+    Attributes:
+        agent: registered name or import path.
+        settings: the agent's settings, all of them.
+        found: the selected prompt.
+        reward: its reward on train and dev together, by which it was selected.
+        ended: why the search ended.
+        ledger: forwards, cache_hits, tokens, seconds; and of the forwards, those of the search and
+            of the selection.
+        trace: each improvement on train: LM forwards, reward and text.
+        finalists: text, reward on train and dev of the last round of the selection.
+    """
+
+    agent: str
+    settings: dict[str, Any]
+    found: Candidate
+    reward: float
+    ended: str
+    ledger: dict[str, float]
+    trace: tuple[dict[str, Any], ...]
+    finalists: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Search":
+        """The opposite of ``asdict``."""
+        value = {k: _pair(v) for k, v in value.items()}
+        return cls(**{**value, "found": Candidate.from_json(value["found"])})
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished run.
+
+    Attributes:
+        task: name, version, labels, language, reports of what was done to the data.
+        lm: identity of the frozen LM and its fingerprint.
+        template: source and answer_prefix.
+        verbalizer: words of each label.
+        vocabulary: size and language of the action vocabulary, what each filter removed, its file.
+        splits: for each split its hash, size and number of cut texts; for test also how many
+            examples were scored and why it was opened.
+        main: the run's own agent.
+        controls: other agents at the same budget, by name.
+        baselines: 'empty' and 'manual' (best of the task's manual prompts on dev).
+        manual_candidates: every manual prompt with its dev scores.
+        reward: name of the reward.
+        budget: forwards in all, and the parts for search and selection.
+        seed: of the agent.
+        config: the whole run configuration.
+        versions: of the packages that matter.
+        process: wall seconds, share of them inside the LM, peak memory, of the last process.
+    """
+
+    task: dict[str, Any]
+    lm: dict[str, str]
+    template: dict[str, str]
+    verbalizer: dict[str, list[str]]
+    vocabulary: dict[str, Any]
+    splits: dict[str, dict[str, Any]]
+    main: Search
+    controls: dict[str, Search]
+    baselines: dict[str, Candidate]
+    manual_candidates: tuple[dict[str, Any], ...]
+    reward: str
+    budget: dict[str, int]
+    seed: int
+    config: dict[str, Any]
+    versions: dict[str, str]
+    process: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def prompt(self) -> PromptRecord:
+        """The learned prompt."""
+        return self.main.found.prompt
+
+    @property
+    def scores(self) -> dict[str, SplitScores]:
+        """The learned prompt's scores by split."""
+        return self.main.found.scores
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns what ``result.json`` holds; the learned prompt stands at the top level."""
+        value = asdict(self)
+        main = value.pop("main")
+        found = main.pop("found")
+        return {
+            "schema": SCHEMA,
+            "prompt": found["prompt"],
+            "calibration": found["calibration"],
+            "scores": found["scores"],
+            "agent": {"name": main.pop("agent"), "settings": main.pop("settings")},
+            "ledger": main.pop("ledger"),
+            "search": main,
+            **value,
+        }
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Result":
+        """Reads what :meth:`to_json` gives.
+
+        Raises:
+            RunError: another schema, or a part is missing.
+        """
+        value = dict(value)
+        if value.pop("schema", None) != SCHEMA:
+            raise RunError(f"This is no result of schema {SCHEMA}; run it again.")
+        try:
+            found = {k: value.pop(k) for k in ("prompt", "calibration", "scores")}
+            agent = value.pop("agent")
+            main = Search.from_json(
+                {
+                    "agent": agent["name"],
+                    "settings": agent["settings"],
+                    "ledger": value.pop("ledger"),
+                    "found": found,
+                    **value.pop("search"),
+                }
+            )
+            for name, kind in (("controls", Search), ("baselines", Candidate)):
+                value[name] = {k: kind.from_json(v) for k, v in value[name].items()}
+            value["manual_candidates"] = tuple(value["manual_candidates"])
+            return cls(main=main, **value)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"The result is damaged: {error!r}.") from error
+
+    def save(self, path: Path) -> None:
+        """Writes ``result.json``."""
+        write_json(path, self.to_json())
+
+    @classmethod
+    def load(cls, path: Path) -> "Result":
+        """Reads ``result.json``.
+
+        Raises:
+            RunError: the file is missing, unreadable or of another schema.
+        """
+        try:
+            value = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise RunError(
+                f"No result at {path}: the run is not finished, or elsewhere."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise RunError(f"Cannot read {path}: {error}.") from error
+        return cls.from_json(value)
