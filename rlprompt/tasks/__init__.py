@@ -1,0 +1,1 @@
+"""What is to be solved: examples, splits, template, verbalizer, action vocabulary."""
