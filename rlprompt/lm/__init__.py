@@ -1,0 +1,1 @@
+"""Frozen language models: score label words, give embedding rows, never learn."""

@@ -1,0 +1,130 @@
+"""What a frozen LM is to the rest of the program.
+
+Two small protocols. A model family is a class that implements :class:`FrozenLM`; whoever writes
+one, or a client of a remote LM, needs nothing else of this package::
+
+    scorer = lm.bind(template, verbalizer, examples)      # once a split
+    scores = scorer.choice_logprobs([prompt_a, prompt_b])  # (2, n_examples, n_labels)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.prompt import Prompt
+from rlprompt.tasks.examples import Example
+from rlprompt.tasks.template import Template
+from rlprompt.tasks.tokenization import Tokenizer
+from rlprompt.tasks.verbalizer import Verbalizer
+
+
+@dataclass
+class Meter:
+    """What went through the LM since it was loaded.
+
+    Attributes:
+        tokens: tokens scored, neither padding nor cached left sides counted.
+        cached_tokens: tokens whose keys and values were computed to be shared by many prompts.
+        seconds: wall seconds inside forwards.
+    """
+
+    tokens: int = 0
+    cached_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which LM gave the scores; equal identities give equal scores.
+
+    Attributes:
+        name: hub id, folder name or alias as the user gave it.
+        family: 'causal', 'masked' or 'seq2seq'.
+        revision: commit or file name, where there is one.
+        dtype: torch name of the weights' dtype, e.g. 'float32'.
+        weights: hash of a sample of every weight tensor.
+        tokenizer: hash of the tokenizer's vocabulary and settings.
+    """
+
+    name: str
+    family: str
+    revision: str
+    dtype: str
+    weights: str
+    tokenizer: str
+
+    @property
+    def fingerprint(self) -> str:
+        """One string for cache keys: everything but the name, which may be an alias."""
+        return "-".join((self.family, self.dtype, self.weights, self.tokenizer))
+
+
+class ChoiceScorer(Protocol):
+    """An LM bound to one template, one verbalizer and the examples of one split."""
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut so that prompt and answer fit the context."""
+
+    @property
+    def prefixes_are_free(self) -> bool:
+        """Whether the scores of all prefixes of a prompt come with the prompt's own forward."""
+
+    def choice_logprobs(self, prompts: Sequence[Prompt]) -> FloatArray:
+        """Scores prompts of any lengths, the empty one included.
+
+        Returns:
+            Log-probability of each label, normalised over the labels, shape
+            (n_prompts, n_examples, n_labels), on the CPU.
+        """
+
+    def prefix_logprobs(self, prompts: Sequence[Prompt]) -> list[FloatArray]:
+        """Scores every non-empty prefix of each prompt in the prompts' own forwards.
+
+        Only where :attr:`prefixes_are_free`.
+
+        Returns:
+            For each prompt an array of shape (len(prompt), n_examples, n_labels); the last row is
+            what :meth:`choice_logprobs` gives.
+        """
+
+
+class FrozenLM(Protocol):
+    """A language model whose parameters never change."""
+
+    @property
+    def identity(self) -> Identity:
+        """Which LM this is."""
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The LM's own tokenizer."""
+
+    @property
+    def meter(self) -> Meter:
+        """Running count of tokens and seconds of all forwards of this LM."""
+
+    def bind(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        *,
+        max_prompt_tokens: int,
+    ) -> ChoiceScorer:
+        """Prepares to score prompts of up to ``max_prompt_tokens`` on the examples.
+
+        Over-long text is cut, never the prompt or the answer.
+
+        Raises:
+            TemplateError: the template or a label word does not suit this LM.
+            ConfigError: prompt and answer would not fit the context even with the text cut away.
+        """
+
+    def embeddings(self, ids: Sequence[int]) -> FloatArray:
+        """Returns copies of input embedding rows, shape (len(ids), width)."""

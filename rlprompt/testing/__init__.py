@@ -1,0 +1,48 @@
+"""For tests, ours and yours: tiny LMs with tokenizers, checking fakes, conformance suites.
+
+Importing this package loads neither torch nor transformers; :func:`tiny_tokenizer`,
+:func:`tiny_causal` and :func:`save_tiny` load them when called.
+
+    >>> from rlprompt.core.prompt import Prompt
+    >>> lm, task = PlantedLM(8, 3), planted_task()
+    >>> scorer = lm.bind(task.template, task.verbalizer, list(task.train), max_prompt_tokens=3)
+    >>> scorer.choice_logprobs([Prompt(), lm.optimum]).shape
+    (2, 16, 2)
+"""
+
+from rlprompt.testing.conformance import (
+    check_blind_to_labels,
+    check_embeddings,
+    check_scorer,
+)
+from rlprompt.testing.examples import PlantedTask, planted_task
+from rlprompt.testing.fakes import PlantedLM, PlantedScorer
+from rlprompt.testing.tiny import (
+    CAUSAL_FAMILIES,
+    PACKED_FAMILIES,
+    UNPACKED_FAMILIES,
+    save_tiny,
+    tiny_causal,
+    tiny_tokenizer,
+)
+from rlprompt.testing.words import COMMON_WORDS, FILM_WORDS, WordTokenizer, made_up_words
+
+__all__ = [
+    "CAUSAL_FAMILIES",
+    "COMMON_WORDS",
+    "FILM_WORDS",
+    "PACKED_FAMILIES",
+    "UNPACKED_FAMILIES",
+    "PlantedLM",
+    "PlantedScorer",
+    "PlantedTask",
+    "WordTokenizer",
+    "check_blind_to_labels",
+    "check_embeddings",
+    "check_scorer",
+    "made_up_words",
+    "planted_task",
+    "save_tiny",
+    "tiny_causal",
+    "tiny_tokenizer",
+]
