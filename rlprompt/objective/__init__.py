@@ -1,0 +1,1 @@
+"""Prompts in, evaluations and rewards out, under a budget."""

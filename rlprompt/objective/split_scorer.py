@@ -1,0 +1,169 @@
+"""An LM bound to a split, with every score kept in the evaluation log."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlprompt.core.evaluation import FloatArray, IntArray
+from rlprompt.core.hashing import content_hash
+from rlprompt.core.ledger import Ledger
+from rlprompt.core.prompt import Prompt
+from rlprompt.lm.protocol import ChoiceScorer, FrozenLM
+from rlprompt.objective.evaluation_log import Batch, EvaluationLog
+from rlprompt.tasks.examples import Split
+from rlprompt.tasks.template import Template
+from rlprompt.tasks.verbalizer import Verbalizer
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the LM, whatever the prompt and the examples.
+
+    Attributes:
+        template: where input, prompt and answer stand.
+        verbalizer: the words of each label.
+        max_prompt_tokens: longest prompt that will be scored; text is cut to leave room for it.
+    """
+
+    template: Template
+    verbalizer: Verbalizer
+    max_prompt_tokens: int
+
+
+class SplitScorer:
+    """Scores prompts on one split, each at most once in the life of the evaluation log."""
+
+    def __init__(self, lm: FrozenLM, question: Question, split: Split, log: EvaluationLog) -> None:
+        """Names the context; the LM is bound when a score is first missing.
+
+        Args:
+            lm: the frozen LM.
+            question: template, verbalizer and room for the prompt.
+            split: the examples.
+            log: where scores come from and go to.
+        """
+        self._lm = lm
+        self._question = question
+        self._split = split
+        self._log = log
+        self._bound: ChoiceScorer | None = None
+        self._truncated: int | None = None
+        self.context = content_hash(
+            [
+                lm.identity.fingerprint,
+                question.template.source,
+                question.template.answer_prefix,
+                question.verbalizer.words,
+                question.max_prompt_tokens,
+                split.hash,
+            ]
+        )
+        self.gold: IntArray = np.asarray(split.gold, np.int64)
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples: what one prompt costs in LM forwards."""
+        return len(self._split)
+
+    @property
+    def template(self) -> Template:
+        """Where input, prompt and answer stand."""
+        return self._question.template
+
+    @property
+    def scorer(self) -> ChoiceScorer:
+        """The bound LM."""
+        if self._bound is None:
+            self._bound = self._lm.bind(
+                self._question.template,
+                self._question.verbalizer,
+                self._split.examples,
+                max_prompt_tokens=self._question.max_prompt_tokens,
+            )
+        return self._bound
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut so that prompt and answer fit the context."""
+        return self._truncated if self._truncated is not None else self.scorer.truncated
+
+    def release(self) -> None:
+        """Lets go of the bound LM's cached keys and values; the next score makes them anew."""
+        self._truncated = self.truncated
+        self._bound = None
+
+    def logprobs(
+        self, prompts: Sequence[Prompt], ledger: Ledger, *, prefixes: bool = False
+    ) -> list[FloatArray]:
+        """Returns log-probabilities of shape (n_examples, n_labels) for each prompt.
+
+        Args:
+            prompts: distinct prompts in canonical form.
+            ledger: where computed and replayed forwards, and the tokens and seconds that the scores
+                cost whenever they were computed, are counted; charging is the caller's business.
+            prefixes: whether to log the scores of all prefixes too, where they are free.
+        """
+        prefixes = prefixes and self.scorer.prefixes_are_free
+        # A prompt that was logged without its prefixes, as by a control, is scored again for them.
+        missing = [
+            p for p in prompts if not all(map(self.has, p.prefixes() if prefixes and p else [p]))
+        ]
+        ledger.replayed += (len(prompts) - len(missing)) * self.n_examples
+        ledger.computed += len(missing) * self.n_examples
+        if missing:
+            self._compute(missing, prefixes)
+        for prompt in prompts:
+            batch = self._log.batch(self.context, prompt)
+            ledger.count(batch, batch.tokens, batch.seconds)
+        return [self.known(p) for p in prompts]
+
+    def known(self, prompt: Prompt) -> FloatArray:
+        """Returns a score that is in the log.
+
+        Raises:
+            KeyError: it is not.
+        """
+        score = self._log.get(self.context, prompt)
+        if score is None:
+            raise KeyError(f"{prompt} was never scored in context {self.context}.")
+        return score
+
+    def has(self, prompt: Prompt) -> bool:
+        """Whether a score is in the log."""
+        return self._log.get(self.context, prompt) is not None
+
+    def _compute(self, missing: list[Prompt], prefixes: bool) -> None:
+        found: dict[Prompt, FloatArray] = {}
+        meter = self._lm.meter
+        tokens, seconds = meter.tokens, meter.seconds
+        by_prefix = [p for p in missing if p] if prefixes else []
+        whole = [p for p in missing if p not in by_prefix]
+        if by_prefix:
+            scores = self.scorer.prefix_logprobs(by_prefix)
+            for prompt, rows in zip(by_prefix, scores, strict=True):
+                for prefix, row in zip(prompt.prefixes(), rows, strict=True):
+                    if not self.has(prefix):
+                        found.setdefault(prefix, _as_logged(row))
+        if whole:
+            for prompt, row in zip(whole, self.scorer.choice_logprobs(whole), strict=True):
+                found[prompt] = _as_logged(row)
+        batch = Batch(meter.tokens - tokens, meter.seconds - seconds)
+        self._log.put(self.context, list(found), list(found.values()), batch)
+
+
+def _as_logged(scores: FloatArray) -> FloatArray:
+    """Rounds to what the log keeps, so that a fresh score equals a replayed one to the bit."""
+    return np.asarray(scores, np.float32).astype(np.float64)
+
+
+def parts(split: Split, size: int) -> Iterator[Split]:
+    """Cuts a split into consecutive parts of up to ``size`` examples."""
+    for start in range(0, len(split), size):
+        yield Split(split.name, split.examples[start : start + size])
+
+
+def halves(split: Split) -> list[Split]:
+    """Deals a split into two parts in turn, so that a split sorted by label is dealt evenly."""
+    dealt = (split.examples[0::2], split.examples[1::2])
+    return [Split(split.name, examples) for examples in dealt if examples]

@@ -1,0 +1,202 @@
+import importlib
+import json
+import subprocess
+import sys
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
+from stable_baselines3 import PPO
+from stable_baselines3.common.env_checker import check_env as sb3_check_env
+
+import rlprompt.envs
+from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError
+from rlprompt.envs import PromptEnv, PromptVectorEnv, make
+from rlprompt.envs.planted import planted_actions
+from rlprompt.objective.evaluation_log import EvaluationLog
+
+VARIANTS = [
+    {},
+    {"timing": "dense"},
+    {"stop_action": True, "min_length": 2},
+    {"stop_action": True, "timing": "dense", "render_mode": "ansi"},
+]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_both_checkers_pass(registered, variant):
+    name, settings = registered
+    env = gymnasium.make(name, **settings, **variant)
+    assert type(env.unwrapped) is PromptEnv
+    check_env(env.unwrapped)
+    sb3_check_env(env.unwrapped)
+    env.close()
+
+
+def test_all_registered_envs_are_tested(registered):
+    ours = {name for name in gymnasium.registry if name.startswith("rlprompt/")}
+    assert ours == {"rlprompt/Planted-v0", "rlprompt/Prompt-v0"}
+    assert registered[0] in ours
+
+
+def test_spec_is_json(registered):
+    name, settings = registered
+    env = gymnasium.make(name, **settings, timing="dense")
+    text = env.spec.to_json()
+    assert json.loads(text)["kwargs"]["timing"] == "dense"
+    again = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(text))
+    env.reset()
+    again.reset()
+    assert env.step(1)[1] == again.step(1)[1]
+
+
+def test_module_in_the_id_registers(registered):
+    name, settings = registered
+    gymnasium.registry.pop(name)
+    importlib.reload(rlprompt.envs)
+    assert gymnasium.make(f"rlprompt.envs:{name}", **settings).reset()[0].tolist() == [-1] * 3
+
+
+def test_registering_twice_is_harmless():
+    before = dict(gymnasium.registry)
+    rlprompt.envs.register_envs()
+    importlib.reload(rlprompt.envs)
+    assert gymnasium.registry == before
+
+
+def test_import_is_light():
+    code = (
+        "import sys, gymnasium, rlprompt.envs; gymnasium.make('rlprompt/Planted-v0').reset(); "
+        "heavy = {'torch', 'transformers', 'stable_baselines3', 'pandas'} & set(sys.modules); "
+        "sys.exit(', '.join(heavy) or 0)"
+    )
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
+
+
+def test_make_vec(registered, spy):
+    name, settings = registered
+    envs = gymnasium.make_vec(name, num_envs=4, vectorization_mode="vector_entry_point", **settings)
+    assert type(envs.unwrapped) is PromptVectorEnv
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    envs.reset(seed=0)
+    for row in np.arange(12).reshape(3, 4) % 8:
+        _, rewards, terminated, _, _ = envs.step(row)
+    assert terminated.all()
+    assert spy == [4]
+    single = gymnasium.make(name, **settings)
+    single.reset()
+    for action in (2, 6, 2):
+        reward = single.step(action)[1]
+    assert abs(reward - rewards[2]) < 1e-5
+    assert envs.unwrapped.spec.kwargs["num_envs"] == 4
+    json.dumps(envs.unwrapped.spec.kwargs)
+    envs.close()
+
+
+def test_make_vec_of_single_envs_loads_one_lm(prompt_settings, monkeypatch):
+    make.forget_parts()
+    loads = []
+    load = make.load_lm
+    monkeypatch.setattr(make, "load_lm", lambda config: loads.append(config) or load(config))
+    envs = gymnasium.make_vec(
+        "rlprompt/Prompt-v0", num_envs=3, vectorization_mode="sync", **prompt_settings
+    )
+    gymnasium.make("rlprompt/Prompt-v0", **prompt_settings, timing="dense", length=2)
+    assert len(loads) == 1
+    objectives = {id(env.unwrapped.objective) for env in envs.envs}
+    assert len(objectives) == 3
+    envs.close()
+
+
+def test_a_tasks_own_number_of_shots_holds_unless_given(prompt_settings):
+    for given, n in ({}, 8), ({"shots": 2}, 4):
+        env = gymnasium.make("rlprompt/Prompt-v0", **prompt_settings, **given)
+        assert env.unwrapped.objective.n_examples == n
+
+
+def test_vocabulary_leaves_out_label_words(prompt_settings):
+    vocabulary = gymnasium.make("rlprompt/Prompt-v0", **prompt_settings).unwrapped.vocabulary
+    assert len(vocabulary) == 30
+    assert not {" good", " bad"} & set(vocabulary.texts)
+
+
+@pytest.mark.parametrize("name", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"])
+def test_each_env_has_its_own_budget(name, prompt_settings):
+    settings = prompt_settings if name == "rlprompt/Prompt-v0" else {}
+    for _ in range(2):
+        env = gymnasium.make(name, **settings, length=1, budget=16)
+        n = 16 // env.unwrapped.objective.n_examples
+        for action in range(n):
+            env.reset()
+            env.step(action)
+        env.reset()
+        with pytest.raises(BudgetExhausted):
+            env.step(n)
+        assert len(env.unwrapped.objective.archive) == n
+
+
+def test_log_is_shared_in_the_process_and_written(prompt_settings, tmp_path):
+    path = tmp_path / "folder" / "scores.log"
+    settings = {**prompt_settings, "length": 1, "log": str(path)}
+    rewards = []
+    for _ in range(2):
+        env = gymnasium.make("rlprompt/Prompt-v0", **settings)
+        env.reset()
+        rewards.append(env.step(3)[1])
+    assert env.unwrapped.objective.ledger.replayed == env.unwrapped.objective.n_examples
+    with pytest.raises(RunError, match="in use"):
+        EvaluationLog(path)
+    make.forget_parts()
+    with EvaluationLog(path) as log:
+        assert len(log) == 1
+    env = gymnasium.make("rlprompt/Prompt-v0", **settings)
+    env.reset()
+    assert [env.step(3)[1]] * 2 == rewards
+    assert env.unwrapped.objective.ledger.computed == 0
+    make.forget_parts()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"reward": "acuracy"}, "Did you mean 'accuracy'"),
+        ({"task": "movie-review"}, "Did you mean 'movie-reviews'"),
+        ({"lm": "smollm"}, "Did you mean 'smollm2'"),
+        ({"timing": "end"}, "Known: terminal, dense"),
+        ({"budget": 1}, "budget"),
+        ({"render_mode": "human"}, "ansi"),
+    ],
+)
+def test_wrong_settings_are_refused(prompt_settings, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        gymnasium.make("rlprompt/Prompt-v0", **{**prompt_settings, **settings})
+
+
+def test_a_misspelt_setting_is_named(registered):
+    with pytest.raises(TypeError, match="lenght"):
+        gymnasium.make(registered[0], lenght=3)
+
+
+@pytest.mark.parametrize("smoothness", [0.0, 0.4])
+def test_planted_actions_are_the_best(smoothness):
+    size, length = 4, 3
+    env = gymnasium.make(
+        "rlprompt/Planted-v0", vocabulary_size=size, length=length, smoothness=smoothness
+    )
+    returns = {}
+    for actions in np.ndindex(*[size] * length):
+        env.reset()
+        for action in actions:
+            reward = env.step(action)[1]
+        returns[actions] = reward
+    best = tuple(planted_actions(vocabulary_size=size, length=length))
+    assert max(returns, key=returns.get) == best
+    assert sorted(returns.values())[-2] < returns[best]
+
+
+def test_plain_ppo_learns_a_little():
+    env = gymnasium.make("rlprompt/Planted-v0", vocabulary_size=4, length=2)
+    PPO("MlpPolicy", env, n_steps=32, batch_size=32, n_epochs=1, device="cpu", seed=0).learn(64)
+    assert env.unwrapped.objective.archive.best is not None
