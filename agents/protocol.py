@@ -1,0 +1,109 @@
+"""What an agent is.
+
+An agent is a frozen dataclass of its settings with one method. The run calls it like this::
+
+    objective = Objective(scorer, tokenizer, reward, budget, max_prompt_tokens=length)
+    problem = Problem(objective, vocabulary, length, lm)
+    with suppress(SearchOver):
+        agent.optimize(problem, seed=seed, on_event=listener)
+    best = objective.archive.best
+
+so an agent may be an endless loop: the objective ends it. It never sees dev or test examples, and
+all randomness comes from ``seed``.
+"""
+
+from dataclasses import dataclass, fields
+from typing import Any, Protocol
+
+from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.events import Event, OnEvent
+from rlprompt.core.prompt import Prompt
+from rlprompt.core.registry import Registry
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.objective.objective import Objective
+from rlprompt.tasks.vocabulary import ActionVocabulary
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an agent works on.
+
+    Attributes:
+        objective: scores prompts on train, under the budget; holds the archive.
+        vocabulary: the tokens a prompt may be made of.
+        length: length of a prompt in tokens.
+        lm: the frozen LM, for agents that want embedding rows.
+    """
+
+    objective: Objective
+    vocabulary: ActionVocabulary
+    length: int
+    lm: FrozenLM
+
+    def prompt(self, actions: "list[int]") -> Prompt:
+        """Returns the prompt of a list of indices into the vocabulary."""
+        return Prompt(tuple(self.vocabulary.token_ids[a] for a in actions))
+
+    def event(self, message: str = "", **metrics: float) -> Event:
+        """Returns a report of where the search stands."""
+        objective = self.objective
+        best = objective.archive.best
+        return Event(
+            phase="search",
+            forwards=objective.ledger.forwards,
+            total=objective.budget.forwards,
+            best_reward=None if best is None else best.reward,
+            best_text="" if best is None else objective.text(best.prompt),
+            message=message,
+            metrics=metrics,
+        )
+
+
+class Agent(Protocol):
+    """Proposes prompts until the objective says that the search is over."""
+
+    def optimize(self, problem: Problem, *, seed: int, on_event: OnEvent) -> None:
+        """Spends the budget.
+
+        Args:
+            problem: objective, vocabulary, prompt length and LM.
+            seed: of all the agent's randomness; same seed, same proposals.
+            on_event: is told of progress, about once a batch.
+
+        Raises:
+            SearchOver: from the objective; an agent need not catch it.
+        """
+
+
+AGENTS: Registry[type[Agent]] = Registry("agent")
+AGENTS.register(
+    "ppo",
+    "rlprompt.agents.sb3.ppo:PPOAgent",
+    "stable-baselines3's PPO, logits from the frozen LM's embedding rows",
+)
+AGENTS.register(
+    "random",
+    "rlprompt.agents.random_search:RandomSearch",
+    "uniform prompts from the same vocabulary: the control every number needs",
+)
+
+
+def make_agent(name: str, settings: dict[str, Any]) -> Agent:
+    """Makes an agent from its registered name or import path and its settings.
+
+    Raises:
+        ConfigError: the name or a setting is unknown, with the nearest one.
+    """
+    kind: Any = AGENTS.get(name)
+    known = [f.name for f in fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"The agent {name!r} has no setting {key!r}.{suggest(key, known)} "
+                f"It has: {', '.join(known)}."
+            )
+    try:
+        agent: Agent = kind(**settings)
+    except TypeError as error:
+        raise ConfigError(f"Settings of the agent {name!r}: {error}.") from error
+    return agent

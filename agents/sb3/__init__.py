@@ -1,0 +1,1 @@
+"""Agents built on stable-baselines3 and sb3-contrib."""

@@ -1,0 +1,210 @@
+"""An actor-critic whose logits are frozen embedding rows times a small network of the state."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+from stable_baselines3.common.policies import ActorCriticPolicy
+from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+from stable_baselines3.common.type_aliases import Schedule
+from torch import nn
+
+
+def reduce_embeddings(embeddings: NDArray[np.float64], width: int) -> NDArray[np.float32]:
+    """Returns the rows in their main directions, whitened, each about of length 1.
+
+    Whitening (all kept directions with equal variance) lets a step of the optimizer move the policy
+    along rare directions of meaning as far as along frequent ones.
+
+    Args:
+        embeddings: shape (n_tokens, model width).
+        width: directions kept, at most what the rows span.
+
+    Returns:
+        Shape (n_tokens, min(width, rank)), float32.
+    """
+    centred = embeddings - embeddings.mean(axis=0)
+    left, singular, _ = np.linalg.svd(centred, full_matrices=False)
+    rank = min(width, int((singular > singular[0] * 1e-6).sum()))
+    directions = left[:, :rank]
+    # The sign of a singular vector is arbitrary; fixed, so that runs repeat across libraries.
+    signs = np.sign(directions[np.abs(directions).argmax(axis=0), np.arange(rank)])
+    rows = directions * signs
+    return np.asarray(rows / np.sqrt((rows**2).sum(axis=1).mean()), dtype=np.float32)
+
+
+class PrefixFeatures(BaseFeaturesExtractor):
+    """The prompt so far: the embedding of each filled position, then the step one-hot.
+
+    Observations have shape (batch, length), action indices or -1; features have shape
+    (batch, length * width + length).
+    """
+
+    def __init__(self, observation_space: gym.Space[Any], embeddings: NDArray[np.float32]) -> None:
+        """Keeps a copy of the embedding rows as a buffer, outside parameters and saved state."""
+        assert isinstance(observation_space, gym.spaces.Box)
+        length = int(observation_space.shape[0])
+        width = embeddings.shape[1]
+        super().__init__(observation_space, features_dim=length * width + length)
+        self.length = length
+        # Row 0 stands for an empty position; a stop action has no row and never is in a prompt.
+        table = np.concatenate([np.zeros((1, width), np.float32), embeddings.astype(np.float32)])
+        self.register_buffer("table", torch.from_numpy(table), persistent=False)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Maps observations (batch, length) to features (batch, features_dim)."""
+        index = observations.long() + 1
+        table: torch.Tensor = self.get_buffer("table")
+        filled = table[index].flatten(1)
+        step = (index > 0).sum(dim=1).clamp(max=self.length - 1)
+        return torch.cat([filled, nn.functional.one_hot(step, self.length).float()], dim=1)
+
+
+class PrefixNetwork(nn.Module):
+    """Two small networks of the features; the actor's keeps the step one-hot at its end."""
+
+    def __init__(self, features: int, length: int, hidden: int) -> None:
+        """Makes both networks with one hidden layer of ``hidden`` units."""
+        super().__init__()
+        self.length = length
+        self.latent_dim_pi = hidden + length
+        self.latent_dim_vf = hidden
+        self.actor = nn.Sequential(nn.Linear(features, hidden), nn.Tanh())
+        self.critic = nn.Sequential(nn.Linear(features, hidden), nn.Tanh())
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Returns the actor's and the critic's latent vectors."""
+        return self.forward_actor(features), self.forward_critic(features)
+
+    def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns shape (batch, hidden + length)."""
+        return torch.cat([self.actor(features), features[:, -self.length :]], dim=1)
+
+    def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
+        """Returns shape (batch, hidden)."""
+        latent: torch.Tensor = self.critic(features)
+        return latent
+
+
+class EmbeddingHead(nn.Module):
+    """Logits ``E q(state) + b(step)``: E frozen rows, q linear, b one bias a step and action.
+
+    q and b start at zero, so the first prompts are uniform. Through E, what is learned of one token
+    carries over to its neighbours; b is for what only that token does.
+    """
+
+    def __init__(
+        self, latent: int, length: int, embeddings: NDArray[np.float32], actions: int
+    ) -> None:
+        """Makes the head.
+
+        Args:
+            latent: width of the actor's latent vector, step one-hot included.
+            length: prompt length in tokens.
+            embeddings: shape (n_tokens, width).
+            actions: number of actions; those beyond the tokens (stop) have a bias only.
+        """
+        super().__init__()
+        self.length = length
+        self.query = nn.Linear(latent, embeddings.shape[1])
+        self.bias = nn.Parameter(torch.zeros(length, actions))
+        nn.init.zeros_(self.query.weight)
+        nn.init.zeros_(self.query.bias)
+        rows = np.zeros((actions, embeddings.shape[1]), np.float32)
+        rows[: len(embeddings)] = embeddings
+        self.register_buffer("rows", torch.from_numpy(rows), persistent=False)
+
+    def forward(self, latent: torch.Tensor) -> torch.Tensor:
+        """Maps latent vectors (batch, latent) to logits (batch, actions)."""
+        rows: torch.Tensor = self.get_buffer("rows")
+        logits: torch.Tensor = self.query(latent) @ rows.T
+        return logits + latent[:, -self.length :] @ self.bias
+
+
+def _install_network(policy: Any, hidden: int) -> None:
+    extractor = policy.features_extractor
+    network = PrefixNetwork(extractor.features_dim, extractor.length, hidden)
+    policy.mlp_extractor = network.to(policy.device)
+
+
+def _install_head(policy: Any, embeddings: NDArray[np.float32], lr_schedule: Schedule) -> None:
+    head = EmbeddingHead(
+        policy.mlp_extractor.latent_dim_pi,
+        policy.features_extractor.length,
+        embeddings,
+        int(policy.action_space.n),
+    )
+    policy.action_net = head.to(policy.device)
+    policy.optimizer = policy.optimizer_class(
+        policy.parameters(), lr=lr_schedule(1), **policy.optimizer_kwargs
+    )
+
+
+class _EmbeddingNetworks:
+    """What both policies below share: how an SB3 actor-critic builds its networks.
+
+    The LM itself is no part of a policy: a policy holds a copy of the embedding rows it needs.
+    """
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Space[Any],
+        action_space: gym.spaces.Space[Any],
+        lr_schedule: Schedule,
+        *args: Any,
+        embeddings: NDArray[np.float32],
+        hidden: int = 64,
+        **kwargs: Any,
+    ) -> None:
+        """Makes the policy.
+
+        Args:
+            observation_space: the environment's.
+            action_space: the environment's.
+            lr_schedule: of the optimizer.
+            *args: passed on.
+            embeddings: row of each token of the action vocabulary, shape (n_tokens, width).
+            hidden: units of the one hidden layer of actor and critic.
+            **kwargs: passed on.
+        """
+        self._embeddings = embeddings
+        self._hidden = hidden
+        built: Any = super().__init__
+        built(
+            observation_space,
+            action_space,
+            lr_schedule,
+            *args,
+            **kwargs
+            | {
+                "features_extractor_class": PrefixFeatures,
+                "features_extractor_kwargs": {"embeddings": embeddings},
+                # Orthogonal initialisation would overwrite the head's zeros.
+                "ortho_init": False,
+            },
+        )
+
+    def _build_mlp_extractor(self) -> None:
+        _install_network(self, self._hidden)
+
+    def _build(self, lr_schedule: Schedule) -> None:
+        # SB3 builds a plain head and the optimizer in one go; head and optimizer are made again.
+        super()._build(lr_schedule)  # type: ignore[misc]
+        _install_head(self, self._embeddings, lr_schedule)
+
+    def _get_constructor_parameters(self) -> dict[str, Any]:
+        data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
+        for fixed in ("features_extractor_class", "features_extractor_kwargs", "ortho_init"):
+            data.pop(fixed, None)
+        return data | {"embeddings": self._embeddings, "hidden": self._hidden}
+
+
+class EmbeddingPolicy(_EmbeddingNetworks, ActorCriticPolicy):
+    """Actor-critic for :class:`stable_baselines3.PPO` over a prompt environment."""
+
+
+class MaskableEmbeddingPolicy(_EmbeddingNetworks, MaskableActorCriticPolicy):
+    """The same for :class:`sb3_contrib.MaskablePPO`, which takes the environment's masks."""

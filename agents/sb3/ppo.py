@@ -1,0 +1,138 @@
+"""Proximal policy optimization over prompts, with stable-baselines3."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sb3_contrib import MaskablePPO
+from stable_baselines3 import PPO
+from stable_baselines3.common.callbacks import BaseCallback, CallbackList
+
+from rlprompt.agents.protocol import Problem
+from rlprompt.agents.sb3.diagnostics import Diagnostics
+from rlprompt.agents.sb3.policy import (
+    EmbeddingPolicy,
+    MaskableEmbeddingPolicy,
+    reduce_embeddings,
+)
+from rlprompt.agents.sb3.reward_scale import StandardizedReward
+from rlprompt.agents.sb3.vec_env import PromptVecEnv
+from rlprompt.core.errors import ConfigError
+from rlprompt.core.events import OnEvent
+
+
+@dataclass(frozen=True)
+class PPOAgent:
+    """PPO (Schulman et al. 2017, arXiv:1707.06347) on ``rlprompt``'s batched environment.
+
+    One rollout is ``n_envs`` prompts, built in lock-step and scored in one LM call. The policy's
+    logits are the frozen LM's embedding rows times a small network of the state, so what is learned
+    of one token carries over to similar ones. When a policy has collapsed (it proposes what was
+    scored already) a new one starts; the archive of scored prompts stays.
+
+    Attributes:
+        n_envs: prompts a rollout.
+        learning_rate: Adam's step size.
+        n_epochs: passes over a rollout.
+        clip_range: clipping of the probability ratio.
+        target_kl: mean KL divergence, in nats, at which the passes over a rollout end early.
+        entropy: weight of the entropy bonus in units of the uniform policy's entropy, ln V, so that
+            one value suits every vocabulary; rewards are standardized.
+        gae_lambda: of generalized advantage estimation; gamma is 1.
+        hidden: units of the policy's hidden layer.
+        embedding_width: directions of the embedding rows that the policy sees.
+        stop_action: whether the agent may end a prompt early (variable length, masked).
+        dense: whether every token is rewarded with its own gain where that is free.
+        keep_new: share of new prompts in a rollout below which the entropy bonus is raised.
+        collapse_new: share of new prompts in a rollout below which it counts as collapsed.
+        collapse_patience: collapsed rollouts in a row after which a new policy starts.
+        log_folder: where SB3 writes TensorBoard logs; None for none.
+        callbacks: SB3 callbacks of your own, beside ours.
+    """
+
+    n_envs: int = 16
+    learning_rate: float = 5e-3
+    n_epochs: int = 8
+    clip_range: float = 0.2
+    target_kl: float = 0.05
+    entropy: float = 0.02
+    gae_lambda: float = 1.0
+    hidden: int = 64
+    embedding_width: int = 64
+    stop_action: bool = False
+    dense: bool = False
+    keep_new: float = 0.75
+    collapse_new: float = 0.25
+    collapse_patience: int = 3
+    log_folder: str | None = None
+    callbacks: Sequence[BaseCallback] = ()
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be meant.
+
+        Raises:
+            ConfigError: with the setting and its range.
+        """
+        for name in ("n_envs", "n_epochs", "hidden", "embedding_width", "collapse_patience"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        for name in ("learning_rate", "clip_range", "target_kl"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
+        for name in ("entropy", "gae_lambda", "keep_new", "collapse_new"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}.")
+
+    def optimize(self, problem: Problem, *, seed: int, on_event: OnEvent) -> None:
+        """Learns until the budget is spent, with a new policy after each collapse."""
+        embeddings = reduce_embeddings(
+            problem.lm.embeddings(problem.vocabulary.token_ids), self.embedding_width
+        )
+        seeds = np.random.SeedSequence(seed)
+        restarts = 0
+        while True:
+            watcher = Diagnostics(
+                problem,
+                on_event,
+                min_new=self.collapse_new,
+                patience=self.collapse_patience,
+                keep_new=self.keep_new,
+                restarts=restarts,
+            )
+            model = self._learner(problem, embeddings, int(seeds.spawn(1)[0].generate_state(1)[0]))
+            # Practically endless: the objective ends the search, or the watcher this policy.
+            model.learn(2**62, callback=CallbackList([watcher, *self.callbacks]))
+            restarts += 1
+
+    def _learner(self, problem: Problem, embeddings: Any, seed: int) -> PPO | MaskablePPO:
+        env = PromptVecEnv(
+            problem.objective,
+            problem.vocabulary,
+            n_envs=self.n_envs,
+            length=problem.length,
+            stop_action=self.stop_action,
+            timing="dense" if self.dense and problem.objective.prefixes_are_free else "terminal",
+        )
+        steps = self.n_envs * problem.length
+        common: dict[str, Any] = {
+            "env": StandardizedReward(env),
+            "n_steps": problem.length,
+            "batch_size": steps,
+            "n_epochs": self.n_epochs,
+            "learning_rate": self.learning_rate,
+            "clip_range": self.clip_range,
+            "target_kl": self.target_kl,
+            "ent_coef": self.entropy / math.log(max(2, len(problem.vocabulary))),
+            "gamma": 1.0,
+            "gae_lambda": self.gae_lambda,
+            "seed": seed,
+            "device": "cpu",
+            "tensorboard_log": None if self.log_folder is None else str(Path(self.log_folder)),
+            "policy_kwargs": {"embeddings": embeddings, "hidden": self.hidden},
+        }
+        if self.stop_action:
+            return MaskablePPO(MaskableEmbeddingPolicy, **common)
+        return PPO(EmbeddingPolicy, **common)
