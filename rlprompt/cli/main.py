@@ -1,0 +1,244 @@
+"""``rlprompt optimize | evaluate | list``."""
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from rlprompt.core.errors import ConfigError, RLPromptError
+from rlprompt.core.version import __version__
+
+app = typer.Typer(
+    name="rlprompt",
+    help="Learn readable text prompts for frozen language models, without gradients.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+out = Console()
+err = Console(stderr=True)
+
+
+class Kind(StrEnum):
+    """What ``rlprompt list`` can list."""
+
+    tasks = "tasks"
+    lms = "lms"
+    agents = "agents"
+    rewards = "rewards"
+    envs = "envs"
+
+
+def _version(show: bool) -> None:
+    if show:
+        out.print(f"rlprompt {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what is done.")] = False,
+) -> None:
+    """Learn readable text prompts for frozen language models, without gradients."""
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING,
+        format="%(message)s",
+        handlers=[RichHandler(console=err, show_time=False, show_path=False)],
+    )
+
+
+def _pairs(flag: str, values: list[str] | None) -> dict[str, str] | None:
+    """Reads ``NAME=VALUE`` options."""
+    if not values:
+        return None
+    found: dict[str, str] = {}
+    for value in values:
+        name, separator, right = value.partition("=")
+        if not separator or not name:
+            raise ConfigError(f"{flag} takes NAME=VALUE, not {value!r}.")
+        found[name.strip()] = right
+    return found
+
+
+def _setting(text: str) -> Any:
+    """Reads a setting's value as TOML would: 3, 0.1, true; anything else is text."""
+    import tomllib
+
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+@app.command()
+def optimize(
+    context: typer.Context,
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of the settings below; flags win.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
+    ] = None,
+    lm: Annotated[
+        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Agent, or import path module:Class.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Agent setting NAME=VALUE; repeatable.")
+    ] = None,
+    controls: Annotated[
+        str | None, typer.Option(help="Agents at the same budget to compare with: random,...")
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="LM forwards: one is one example with one prompt.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the agents.")] = None,
+    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
+    length: Annotated[int | None, typer.Option(help="Tokens of a prompt.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="Tokens that a prompt may be made of.")
+    ] = None,
+    whole_words: Annotated[
+        bool | None, typer.Option(help="Only whole words of the task's language.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A word that must not be in a prompt; repeatable.")
+    ] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(help="Score only the first so many test examples.")
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
+    ] = None,
+    manual_prompt: Annotated[
+        list[str] | None, typer.Option(help="Hand-written prompt to compare with; repeatable.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Of the LM on the hub.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    trust_remote_code: Annotated[
+        bool | None, typer.Option(help="Let code from the LM's repository run here.")
+    ] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print plan and cost, and stop.")
+    ] = False,
+) -> None:
+    """Learn a prompt, select it, and score it beside its baselines.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    from rlprompt.cli.progress import Progress
+    from rlprompt.cli.show import show_plan, show_result
+    from rlprompt.run.config import RunConfig
+    from rlprompt.run.optimize import optimize as run
+    from rlprompt.run.parts import plan_of, task_of
+
+    values = RunConfig.read(config) if config else {}
+    label_words: dict[str, str] = _pairs("--words", words) or {}
+    given = {
+        "task": task,
+        "lm": lm,
+        "agent": agent,
+        "controls": None if controls is None else [c for c in controls.split(",") if c],
+        "budget": budget,
+        "seed": seed,
+        "shots": shots,
+        "split_seed": split_seed,
+        "length": length,
+        "reward": reward,
+        "vocabulary_size": vocabulary_size,
+        "whole_words": whole_words,
+        "exclude": exclude or None,
+        "test_limit": test_limit,
+        "template": template,
+        "words": {k: v.split(",") for k, v in label_words.items()} if label_words else None,
+        "columns": _pairs("--column", column),
+        "manual_prompts": manual_prompt or None,
+        "revision": revision,
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "trust_remote_code": trust_remote_code,
+        "out": out_,
+    }
+    values |= {k: v for k, v in given.items() if v is not None}
+    settings = {k: _setting(v) for k, v in (_pairs("--set", set_) or {}).items()}
+    if settings:
+        values["agent_settings"] = {**values.get("agent_settings", {}), **settings}
+    settled = RunConfig.parse(values, str(config or "the flags"))
+    loaded = task_of(settled)
+    plan = plan_of(settled, loaded)
+    show_plan(out, settled, loaded, plan)
+    if dry_run:
+        return
+    with Progress(err) as progress:
+        result = run(settled, task=loaded, on_event=progress)
+    show_result(out, result, settled.out)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    split: Annotated[
+        str | None, typer.Option(help="train, dev or test: the scores of the run.")
+    ] = None,
+    data: Annotated[Path | None, typer.Option(help="Labelled data file to score.")] = None,
+    text: Annotated[list[str] | None, typer.Option(help="A text to label; repeatable.")] = None,
+    column: Annotated[
+        list[str] | None, typer.Option(help="Column of a field, text=NAME or label=NAME.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+) -> None:
+    """Show a run's scores, score the learned prompt on other data, or label texts."""
+    from rlprompt.cli import show
+
+    chosen = [
+        name for name, value in (("--split", split), ("--data", data), ("--text", text)) if value
+    ]
+    if len(chosen) != 1:
+        raise ConfigError("Give exactly one of --split, --data and --text.")
+    if split:
+        show.show_split(out, run, split)
+    elif data:
+        show.show_data(out, run, data, _pairs("--column", column), device)
+    else:
+        show.show_texts(out, run, text or [], device)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
+    """List what can be named: tasks, lms, agents, rewards, envs."""
+    from rlprompt.cli.show import show_registry
+
+    show_registry(out, kind.value)
+
+
+def main() -> None:
+    """Runs the command line; an error that the user can mend ends with code 2 and no traceback."""
+    try:
+        app()
+    except RLPromptError as error:
+        err.print("[bold red]Error:[/] ", end="")
+        err.print(str(error), markup=False, highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        err.print("Interrupted.")
+        sys.exit(130)

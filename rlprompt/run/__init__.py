@@ -1,0 +1,1 @@
+"""The composition root: a frozen configuration in, a result out."""

@@ -1,0 +1,109 @@
+"""The end of a run: baselines, and the one opening of the test split."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
+from rlprompt.core.events import Event, OnEvent
+from rlprompt.core.ledger import Ledger
+from rlprompt.core.prompt import Prompt
+from rlprompt.core.result import Candidate, SplitScores
+from rlprompt.objective.split_scorer import SplitScorer
+from rlprompt.objective.split_scorer import parts as cut
+from rlprompt.run.parts import Parts
+from rlprompt.run.search import record_of
+from rlprompt.tasks.examples import Split
+
+#: Test examples scored at a time: a step of the progress bar, and what a kill can cost.
+BLOCK = 100
+
+
+@dataclass(frozen=True, eq=False)
+class Baselines:
+    """The prompts nobody learned.
+
+    Attributes:
+        empty: the empty prompt.
+        manual: the best manual prompt by the run's reward on dev; the empty one if there is none.
+        rows: text and dev scores of every manual prompt.
+    """
+
+    empty: Prompt
+    manual: Prompt
+    rows: tuple[dict[str, object], ...]
+
+
+def baselines(run: Parts, ledger: Ledger) -> Baselines:
+    """Scores the manual prompts on train, for their calibration, and on dev, for the choice."""
+    empty = Prompt()
+    prompts = list(dict.fromkeys([*run.manual, empty]))
+    for scorer in (run.train, *run.dev):
+        ledger.forwards += len(prompts) * scorer.n_examples
+        scorer.logprobs(prompts, ledger)
+    on_dev = {p: evaluation_on(run.dev, p, run.train) for p in prompts}
+    ranked = sorted(run.manual, key=lambda p: -run.reward(on_dev[p]))
+    rows = tuple(
+        {
+            "text": record_of(run, p).text,
+            "reward": run.reward(on_dev[p]),
+            "accuracy": (scores := SplitScores.of(on_dev[p])).accuracy,
+            "log_likelihood": scores.log_likelihood,
+        }
+        for p in ranked
+    )
+    return Baselines(empty, ranked[0] if ranked else empty, rows)
+
+
+def evaluation_on(scorers: list[SplitScorer], prompt: Prompt, train: SplitScorer) -> Evaluation:
+    """Joins a prompt's scores on the parts of a split, calibrated on train."""
+    return Evaluation(
+        np.concatenate([scorer.known(prompt) for scorer in scorers]),
+        np.concatenate([scorer.gold for scorer in scorers]),
+        fit_calibration(train.known(prompt)),
+    )
+
+
+def open_test(
+    run: Parts, prompts: list[Prompt], ledger: Ledger, on_event: OnEvent
+) -> tuple[list[SplitScorer], str]:
+    """Opens the test split, once, and scores every prompt that was settled before.
+
+    Args:
+        run: the parts of the run.
+        prompts: selected prompts and baselines.
+        ledger: counts the forwards, which are in nobody's budget.
+        on_event: is told after every block.
+
+    Returns:
+        Scorers that know every prompt on every block, and why the split was opened.
+    """
+    prompts = list(dict.fromkeys(prompts))
+    reason = f"final scores of {len(prompts)} prompts that were selected on train and dev"
+    test = run.task.test.open(reason)
+    scored = Split(test.name, test.examples[: run.plan.n_test])
+    scorers = [SplitScorer(run.lm, run.question, block, run.log) for block in cut(scored, BLOCK)]
+    total = len(prompts) * len(scored)
+    for scorer in scorers:
+        ledger.forwards += len(prompts) * scorer.n_examples
+        scorer.logprobs(prompts, ledger)
+        scorer.release()
+        on_event(Event("test", ledger.forwards, total))
+    return scorers, reason
+
+
+def candidate(run: Parts, prompt: Prompt, test: list[SplitScorer]) -> Candidate:
+    """Puts together what is known of a prompt on all splits."""
+    bias: FloatArray = fit_calibration(run.train.known(prompt))
+    splits: Mapping[str, list[SplitScorer]] = {"train": [run.train], "dev": run.dev, "test": test}
+    return Candidate(
+        prompt=record_of(run, prompt),
+        calibration=dict(zip(run.task.labels, map(float, bias), strict=True)),
+        scores={
+            name: SplitScores.of(
+                evaluation_on(scorers, prompt, run.train), intervals=name == "test"
+            )
+            for name, scorers in splits.items()
+        },
+    )

@@ -1,0 +1,42 @@
+"""The folder of a run: whose it is, and what is in it."""
+
+import json
+from pathlib import Path
+
+from rlprompt.core.errors import RunError
+from rlprompt.core.files import write_json
+from rlprompt.run.config import RunConfig
+
+CONFIG = "config.json"
+RESULT = "result.json"
+PROMPT = "prompt.txt"
+VOCABULARY = "vocabulary.json"
+EVALUATIONS = "evaluations.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+def claim(folder: Path, config: RunConfig) -> None:
+    """Makes the folder a run's own, or finds that it is already.
+
+    Raises:
+        RunError: it belongs to another configuration (says what differs), holds other files, or
+            cannot be written.
+    """
+    path = folder / CONFIG
+    wanted = json.loads(json.dumps(config.outcome()))
+    if path.exists():
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunError(f"Cannot read {path}: {error}. Choose another --out.") from error
+        if there != wanted:
+            names = [k for k in {**there, **wanted} if there.get(k) != wanted.get(k)]
+            raise RunError(
+                f"{folder} belongs to another run: "
+                + "; ".join(f"{k} was {there.get(k)!r}, now {wanted.get(k)!r}" for k in names)
+                + ". Choose another --out, or give the same settings to go on with it."
+            )
+        return
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise RunError(f"{folder} is no run and not empty: choose another --out.")
+    write_json(path, wanted)

@@ -1,0 +1,245 @@
+"""One run from end to end: search, selection, baselines, test, result."""
+
+import logging
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from rlprompt.agents.protocol import Agent, make_agent
+from rlprompt.core.errors import RunError
+from rlprompt.core.events import OnEvent, ignore
+from rlprompt.core.files import write_json, write_text
+from rlprompt.core.ledger import Ledger
+from rlprompt.core.result import Result, Search
+from rlprompt.core.version import __version__
+from rlprompt.lm.loading import load_lm
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.split_scorer import SplitScorer
+from rlprompt.run import folder
+from rlprompt.run.config import RunConfig
+from rlprompt.run.final import baselines, candidate, open_test
+from rlprompt.run.parts import Parts, assemble, task_of
+from rlprompt.run.search import (
+    Outcome,
+    finalist_rows,
+    lm_identity,
+    search,
+    settings_of,
+    trace_rows,
+)
+from rlprompt.tasks.task import Task
+
+log = logging.getLogger(__name__)
+PACKAGES = (
+    "torch",
+    "transformers",
+    "tokenizers",
+    "gymnasium",
+    "stable-baselines3",
+    "sb3-contrib",
+    "numpy",
+)
+
+
+def optimize(
+    config: RunConfig,
+    *,
+    task: Task | None = None,
+    lm: FrozenLM | None = None,
+    agent: Agent | None = None,
+    on_event: OnEvent = ignore,
+) -> Result:
+    """Learns a prompt, selects it, and scores it beside its baselines and controls.
+
+    A run that was killed goes on when it is started again with the same configuration: it replays
+    its evaluation log and pays only for what is not in it. A finished run is read, not repeated.
+
+    Args:
+        config: what to do.
+        task: a task made in Python, in place of ``config.task``.
+        lm: a loaded LM, in place of ``config.lm``.
+        agent: an agent object, in place of ``config.agent`` and its settings.
+        on_event: is told of progress.
+
+    Returns:
+        The result, which is also in ``config.out`` if that is given.
+
+    Raises:
+        RLPromptError: whatever a user can mend; what was scored before is kept.
+    """
+    if config.out is not None:
+        folder.claim(config.out, config)
+        if (config.out / folder.RESULT).exists():
+            return Result.load(config.out / folder.RESULT)
+    task = task or task_of(config)
+    lm = lm or load_lm(config.lm_config())
+    path = None if config.out is None else config.out / folder.EVALUATIONS
+    with EvaluationLog(path) as scores, _uninterrupted(config):
+        started = (time.perf_counter(), lm.meter.seconds)
+        run = assemble(config, task, lm, scores)
+        if config.out is not None:
+            write_json(config.out / folder.VOCABULARY, run.vocabulary.to_json())
+        agents = {config.agent: agent or _main_agent(config)}
+        agents |= {name: make_agent(name, {}) for name in config.controls}
+        outcomes = [search(run, name, each, on_event) for name, each in agents.items()]
+        result = _finish(run, outcomes, started, on_event)
+    if config.out is not None:
+        # The text first: whoever sees result.json finds everything else in place.
+        write_text(config.out / folder.PROMPT, result.prompt.text)
+        result.save(config.out / folder.RESULT)
+    return result
+
+
+def _main_agent(config: RunConfig) -> Agent:
+    settings = dict(config.agent_settings)
+    if config.out is not None and config.agent == "ppo" and _has("tensorboard"):
+        settings.setdefault("log_folder", str(config.out / folder.TENSORBOARD))
+    return make_agent(config.agent, settings)
+
+
+def _finish(
+    run: Parts, outcomes: list[Outcome], started: tuple[float, float], on_event: OnEvent
+) -> Result:
+    ledger = Ledger()
+    base = baselines(run, ledger)
+    selected = [outcome.winner.prompt for outcome in outcomes]
+    test, reason = open_test(run, [*selected, base.empty, base.manual], ledger, on_event)
+    searches = {outcome.name: _search_of(run, outcome, test) for outcome in outcomes}
+    main = searches.pop(run.config.agent)
+    task, plan = run.task, run.plan
+    wall = time.perf_counter() - started[0]
+    inside = run.lm.meter.seconds - started[1]
+    splits: dict[str, dict[str, Any]] = {
+        name: {"hash": split.hash, "size": len(split), "truncated": truncated}
+        for name, split, truncated in (
+            ("train", task.train, run.train.truncated),
+            ("dev", task.dev, sum(part.truncated for part in run.dev)),
+            ("test", task.test, sum(part.truncated for part in test)),
+        )
+    }
+    splits["test"] |= {"scored": plan.n_test, "opened": reason}
+    return Result(
+        task={
+            "name": task.name,
+            "version": task.version,
+            "labels": list(task.labels),
+            "language": task.language,
+            "reports": list(task.reports),
+        },
+        lm=lm_identity(run),
+        template={"source": task.template.source, "answer_prefix": task.template.answer_prefix},
+        verbalizer={
+            label: list(words)
+            for label, words in zip(task.labels, task.verbalizer.words, strict=True)
+        },
+        vocabulary={
+            "size": len(run.vocabulary),
+            "language": run.vocabulary.language,
+            "filters": [
+                {"name": f.name, "reason": f.reason, "removed": f.removed}
+                for f in run.vocabulary.filters
+            ],
+            "file": folder.VOCABULARY,
+        },
+        splits=splits,
+        main=main,
+        controls=searches,
+        baselines={
+            "empty": candidate(run, base.empty, test),
+            "manual": candidate(run, base.manual, test),
+        },
+        manual_candidates=base.rows,
+        reward=run.config.reward,
+        budget={
+            "forwards": plan.budget.forwards,
+            "search": plan.search.forwards,
+            "selection": plan.race.cost,
+        },
+        seed=run.config.seed,
+        config=run.config.outcome(),
+        versions=_versions(),
+        process={
+            "wall_seconds": round(wall, 2),
+            "lm_seconds": round(inside, 2),
+            "lm_share": round(inside / wall, 4) if wall > 0 else 0.0,
+            "lm_tokens": run.lm.meter.tokens,
+            "lm_cached_tokens": run.lm.meter.cached_tokens,
+            "final_forwards": ledger.forwards,
+            "peak_memory_bytes": _peak_memory(),
+        },
+    )
+
+
+def _search_of(run: Parts, outcome: Outcome, test: list[SplitScorer]) -> Search:
+    return Search(
+        agent=outcome.name,
+        settings=settings_of(outcome.agent),
+        found=candidate(run, outcome.winner.prompt, test),
+        reward=outcome.winner.reward,
+        ended=outcome.ended,
+        ledger=outcome.ledger(),
+        trace=trace_rows(run, outcome.trace),
+        finalists=finalist_rows(run, outcome.finalists),
+    )
+
+
+@contextmanager
+def _uninterrupted(config: RunConfig) -> Iterator[None]:
+    """Turns Ctrl-C into a message that says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        if config.out is None:
+            raise
+        raise RunError(
+            f"Interrupted. Everything scored so far is in {config.out}: give the same command "
+            "again to go on."
+        ) from error
+
+
+def _versions() -> dict[str, str]:
+    found = {"rlprompt": __version__, "python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _has(package: str) -> bool:
+    try:
+        version(package)
+    except PackageNotFoundError:
+        return False
+    return True
+
+
+def _peak_memory() -> int:
+    """Returns the process's peak resident memory in bytes, 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def run_folder(path: str | Path) -> Path:
+    """Returns the folder of a run, named by itself or by its ``result.json``.
+
+    Raises:
+        RunError: there is no such folder.
+    """
+    folder_ = Path(path)
+    if folder_.name == folder.RESULT:
+        folder_ = folder_.parent
+    if not folder_.is_dir():
+        raise RunError(f"No run at {path}: there is no such folder.")
+    return folder_

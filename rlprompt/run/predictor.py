@@ -1,0 +1,173 @@
+"""A learned prompt at work: texts in, labels and probabilities out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rlprompt.core.errors import RunError, TemplateError
+from rlprompt.core.evaluation import Evaluation, calibrate
+from rlprompt.core.result import Candidate, Result, SplitScores
+from rlprompt.lm.loading import LMConfig, load_lm
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.run import folder
+from rlprompt.run.optimize import run_folder
+from rlprompt.tasks.examples import Example
+from rlprompt.tasks.template import Template
+from rlprompt.tasks.tokenization import prompt_of
+from rlprompt.tasks.verbalizer import Verbalizer
+
+#: Texts scored at a time, so that memory does not grow with their number.
+BLOCK = 128
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the frozen LM answers for one text.
+
+    Attributes:
+        label: the likeliest label.
+        probabilities: of each label, calibrated, summing to 1.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+
+
+class Predictor:
+    """A frozen LM with template, prompt text, label words and calibration.
+
+    The prompt is taken from its *text*, encoded anew: what is scored is what anyone else would get
+    who puts that text into the template.
+    """
+
+    def __init__(
+        self,
+        lm: FrozenLM,
+        *,
+        template: Template,
+        labels: Sequence[str],
+        words: Mapping[str, Sequence[str]],
+        text: str,
+        calibration: Mapping[str, float],
+    ) -> None:
+        """Makes a predictor.
+
+        Args:
+            lm: the frozen LM.
+            template: where input and prompt stand.
+            labels: the labels.
+            words: words of each label.
+            text: exact text of the prompt.
+            calibration: bias of each label, in nats; zeros for none.
+        """
+        self.lm = lm
+        self.labels = tuple(labels)
+        self.prompt = prompt_of(lm.tokenizer, template, text)
+        self.text = text
+        self._template = template
+        self._verbalizer = Verbalizer.of(self.labels, words)
+        self._bias = np.asarray([calibration[label] for label in self.labels])
+
+    @classmethod
+    def of(cls, result: Result, lm: FrozenLM, found: Candidate | None = None) -> "Predictor":
+        """Makes the predictor of a result's learned prompt, or of another of its prompts."""
+        found = found or result.main.found
+        return cls(
+            lm,
+            template=Template(**result.template),
+            labels=result.task["labels"],
+            words=result.verbalizer,
+            text=found.prompt.text,
+            calibration=found.calibration,
+        )
+
+    def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
+        """Labels texts.
+
+        Args:
+            texts: one string each, where the template has one input field; else a mapping from
+                field to text.
+
+        Returns:
+            One :class:`Prediction` a text, in order.
+
+        Raises:
+            TemplateError: a text lacks an input field.
+        """
+        examples = [Example(self._fields(text), 0) for text in texts]
+        probabilities = np.exp(calibrate(self._logprobs(examples), self._bias))
+        return [
+            Prediction(
+                self.labels[int(row.argmax())],
+                dict(zip(self.labels, map(float, row), strict=True)),
+            )
+            for row in probabilities
+        ]
+
+    def evaluate(self, examples: Sequence[Example]) -> SplitScores:
+        """Scores labelled examples, with intervals."""
+        gold = np.asarray([example.label for example in examples], np.int64)
+        return SplitScores.of(
+            Evaluation(self._logprobs(examples), gold, self._bias), intervals=True
+        )
+
+    def _logprobs(
+        self, examples: Sequence[Example]
+    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float64]]":
+        blocks = [np.zeros((0, len(self.labels)))]
+        for start in range(0, len(examples), BLOCK):
+            scorer = self.lm.bind(
+                self._template,
+                self._verbalizer,
+                examples[start : start + BLOCK],
+                max_prompt_tokens=len(self.prompt),
+            )
+            blocks.append(scorer.choice_logprobs([self.prompt])[0])
+        return np.concatenate(blocks)
+
+    def _fields(self, text: str | Mapping[str, str]) -> Mapping[str, str]:
+        if not isinstance(text, str):
+            self._template.check_fields(text)
+            return text
+        fields = self._template.fields
+        if len(fields) != 1:
+            raise TemplateError(
+                f"The template has the fields {', '.join(fields)}: give each input as a mapping, "
+                f"e.g. {{{fields[0]!r}: '...', {fields[1]!r}: '...'}}."
+            )
+        return {fields[0]: text}
+
+
+def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = None) -> Predictor:
+    """Loads the learned prompt of a run, ready to predict.
+
+    Args:
+        run: folder of the run, or its ``result.json``.
+        lm: the LM, if it is loaded already.
+        device: where to load it otherwise; None for the best there is.
+
+    Raises:
+        RunError: there is no finished run, or the LM is not the one the prompt was learned for.
+    """
+    result = Result.load(run_folder(run) / folder.RESULT)
+    config = result.config
+    lm = lm or load_lm(
+        LMConfig(
+            name=config["lm"],
+            revision=config["revision"],
+            device=device,
+            dtype=config["dtype"],
+            trust_remote_code=config["trust_remote_code"],
+        )
+    )
+    there, here = result.lm, lm.identity
+    if (there["weights"], there["tokenizer"]) != (here.weights, here.tokenizer) and (
+        there["dtype"] == here.dtype
+    ):
+        raise RunError(
+            f"The prompt was learned for {there['name']!r} (weights {there['weights']}), and the "
+            f"LM here is {here.name!r} (weights {here.weights}): the calibration does not hold."
+        )
+    return Predictor.of(result, lm)
