@@ -12,7 +12,7 @@ so an agent may be an endless loop: the objective ends it. It never sees dev or 
 all randomness comes from ``seed``.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Protocol
 
 from rlprompt.core.errors import ConfigError, suggest
@@ -92,18 +92,40 @@ def make_agent(name: str, settings: dict[str, Any]) -> Agent:
     """Makes an agent from its registered name or import path and its settings.
 
     Raises:
-        ConfigError: the name or a setting is unknown, with the nearest one.
+        ConfigError: the name or a setting is unknown, with the nearest one, or a value is refused.
     """
     kind: Any = AGENTS.get(name)
-    known = [f.name for f in fields(kind)]
-    for key in settings:
+    if not _is_agent(kind):
+        raise ConfigError(
+            f"{name!r} is no agent: it must be a dataclass of settings with a method 'optimize'."
+        )
+    known = {f.name: f.default for f in fields(kind)}
+    for key, value in settings.items():
         if key not in known:
             raise ConfigError(
                 f"The agent {name!r} has no setting {key!r}.{suggest(key, known)} "
                 f"It has: {', '.join(known)}."
+            )
+        if not _same_kind(value, known[key]):
+            raise ConfigError(
+                f"{key} of the agent {name!r} must be of type {type(known[key]).__name__}, "
+                f"not {value!r}."
             )
     try:
         agent: Agent = kind(**settings)
     except TypeError as error:
         raise ConfigError(f"Settings of the agent {name!r}: {error}.") from error
     return agent
+
+
+def _is_agent(kind: Any) -> bool:
+    return isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "optimize")
+
+
+def _same_kind(value: object, default: object) -> bool:
+    """Whether a setting is of its default's type; defaults that are no plain value allow all."""
+    if isinstance(default, tuple):
+        return isinstance(value, list | tuple)
+    if isinstance(default, float):
+        return type(value) in (int, float)
+    return not isinstance(default, bool | int | str) or type(value) is type(default)

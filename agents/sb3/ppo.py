@@ -3,25 +3,21 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sb3_contrib import MaskablePPO
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback, CallbackList
 
 from rlprompt.agents.protocol import Problem
-from rlprompt.agents.sb3.diagnostics import Diagnostics
-from rlprompt.agents.sb3.policy import (
-    EmbeddingPolicy,
-    MaskableEmbeddingPolicy,
-    reduce_embeddings,
-)
-from rlprompt.agents.sb3.reward_scale import StandardizedReward
-from rlprompt.agents.sb3.vec_env import PromptVecEnv
 from rlprompt.core.errors import ConfigError
 from rlprompt.core.events import OnEvent
+
+# Settings are checked, and a plan is shown, without the seconds that torch takes to load.
+if TYPE_CHECKING:
+    from sb3_contrib import MaskablePPO
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.callbacks import BaseCallback
 
 
 @dataclass(frozen=True)
@@ -68,26 +64,38 @@ class PPOAgent:
     collapse_new: float = 0.25
     collapse_patience: int = 3
     log_folder: str | None = None
-    callbacks: Sequence[BaseCallback] = ()
+    callbacks: "Sequence[BaseCallback]" = ()
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be meant.
 
         Raises:
-            ConfigError: with the setting and its range.
+            ConfigError: with the setting and its range, or with the packages that are missing.
         """
+        for package in ("torch", "stable_baselines3", "sb3_contrib"):
+            if find_spec(package) is None:
+                raise ConfigError(
+                    f"The agent 'ppo' needs the package {package}: pip install 'rlprompt[rl]'."
+                )
         for name in ("n_envs", "n_epochs", "hidden", "embedding_width", "collapse_patience"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)}.")
         for name in ("learning_rate", "clip_range", "target_kl"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
         for name in ("entropy", "gae_lambda", "keep_new", "collapse_new"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}.")
+        if not isinstance(self.log_folder, str | Path | None):
+            raise ConfigError(f"log_folder must be a path, not {self.log_folder!r}.")
 
     def optimize(self, problem: Problem, *, seed: int, on_event: OnEvent) -> None:
         """Learns until the budget is spent, with a new policy after each collapse."""
+        from stable_baselines3.common.callbacks import CallbackList
+
+        from rlprompt.agents.sb3.diagnostics import Diagnostics
+        from rlprompt.agents.sb3.policy import reduce_embeddings
+
         embeddings = reduce_embeddings(
             problem.lm.embeddings(problem.vocabulary.token_ids), self.embedding_width
         )
@@ -107,7 +115,14 @@ class PPOAgent:
             model.learn(2**62, callback=CallbackList([watcher, *self.callbacks]))
             restarts += 1
 
-    def _learner(self, problem: Problem, embeddings: Any, seed: int) -> PPO | MaskablePPO:
+    def _learner(self, problem: Problem, embeddings: Any, seed: int) -> "PPO | MaskablePPO":
+        from sb3_contrib import MaskablePPO
+        from stable_baselines3 import PPO
+
+        from rlprompt.agents.sb3.policy import EmbeddingPolicy, MaskableEmbeddingPolicy
+        from rlprompt.agents.sb3.reward_scale import StandardizedReward
+        from rlprompt.agents.sb3.vec_env import PromptVecEnv
+
         env = PromptVecEnv(
             problem.objective,
             problem.vocabulary,
@@ -122,6 +137,8 @@ class PPOAgent:
             "n_steps": problem.length,
             "batch_size": steps,
             "n_epochs": self.n_epochs,
+            # One sample has no standard deviation.
+            "normalize_advantage": steps > 1,
             "learning_rate": self.learning_rate,
             "clip_range": self.clip_range,
             "target_kl": self.target_kl,
@@ -133,6 +150,8 @@ class PPOAgent:
             "tensorboard_log": None if self.log_folder is None else str(Path(self.log_folder)),
             "policy_kwargs": {"embeddings": embeddings, "hidden": self.hidden},
         }
+        if self.log_folder is not None and find_spec("tensorboard") is None:
+            raise ConfigError("log_folder needs a package: pip install 'rlprompt[tensorboard]'.")
         if self.stop_action:
             return MaskablePPO(MaskableEmbeddingPolicy, **common)
         return PPO(EmbeddingPolicy, **common)

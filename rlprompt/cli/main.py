@@ -21,6 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+#: Exit code that typer gives to Ctrl-C.
+INTERRUPTED = 130
 out = Console()
 err = Console(stderr=True)
 
@@ -157,7 +159,9 @@ def optimize(
         "task": task,
         "lm": lm,
         "agent": agent,
-        "controls": None if controls is None else [c for c in controls.split(",") if c],
+        "controls": None
+        if controls is None
+        else [c.strip() for c in controls.split(",") if c.strip()],
         "budget": budget,
         "seed": seed,
         "shots": shots,
@@ -233,12 +237,15 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
 
 def main() -> None:
     """Runs the command line; an error that the user can mend ends with code 2 and no traceback."""
+    # A console script does not see the current folder, where my_module:my_reward most often lies.
+    sys.path.append("")
     try:
         app()
     except RLPromptError as error:
         err.print("[bold red]Error:[/] ", end="")
         err.print(str(error), markup=False, highlight=False, soft_wrap=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        err.print("Interrupted.")
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:
+            err.print("Interrupted.")
+        raise

@@ -31,7 +31,7 @@ def import_path(path: str) -> object:
         ConfigError: the module or the attribute does not exist.
     """
     module_name, _, attribute = path.partition(":")
-    if not attribute:
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
         raise ConfigError(f"{path!r} is no import path: write 'package.module:name'.")
     try:
         module = importlib.import_module(module_name)

@@ -2,11 +2,12 @@
 
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_origin
 
-from rlprompt.agents.protocol import AGENTS, make_agent
+from rlprompt.agents.protocol import make_agent
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.lm.loading import LMConfig, find_source
 from rlprompt.rewards import REWARDS
@@ -79,6 +80,10 @@ class RunConfig:
         Raises:
             ConfigError: with what to write instead.
         """
+        for each in fields(self):
+            value = _plain(getattr(self, each.name), each.type)
+            object.__setattr__(self, each.name, value)
+            _check_kind(each.name, value, each.type)
         for name, least in (("budget", 1), ("length", 1), ("vocabulary_size", 2), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
@@ -93,8 +98,9 @@ class RunConfig:
             )
         make_agent(self.agent, dict(self.agent_settings))
         for control in self.controls:
-            AGENTS.get(control)
-        REWARDS.get(self.reward)
+            make_agent(control, {})
+        if not callable(REWARDS.get(self.reward)):
+            raise ConfigError(f"The reward {self.reward!r} is no function of an evaluation.")
         find_source(self.lm)
         self.lm_config()
 
@@ -111,10 +117,11 @@ class RunConfig:
 
     def outcome(self) -> dict[str, Any]:
         """Returns, as JSON values, what decides the outcome: all but where and how fast."""
-        value = asdict(self)
-        for name in _NOT_OUTCOME:
-            del value[name]
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in value.items()}
+        return {
+            each.name: as_json(getattr(self, each.name))
+            for each in fields(self)
+            if each.name not in _NOT_OUTCOME
+        }
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], source: str = "the configuration") -> "RunConfig":
@@ -123,16 +130,14 @@ class RunConfig:
         Raises:
             ConfigError: an unknown key, with the nearest one, or a value of the wrong kind.
         """
-        known = {f.name: f for f in fields(cls)}
-        clean: dict[str, Any] = {}
-        for key, value in values.items():
+        known = [each.name for each in fields(cls)]
+        for key in values:
             if key not in known:
                 raise ConfigError(
                     f"Unknown key {key!r} in {source}.{suggest(key, known)} "
                     f"Known: {', '.join(known)}."
                 )
-            clean[key] = _converted(key, value, known[key].default, source)
-        return cls(**clean)
+        return cls(**values)
 
     @classmethod
     def read(cls, path: Path) -> dict[str, Any]:
@@ -150,16 +155,55 @@ class RunConfig:
             raise ConfigError(f"Cannot read {path}: {error}.") from error
 
 
-def _converted(key: str, value: Any, default: Any, source: str) -> Any:
-    """Turns lists into tuples and text into paths; refuses values of another kind."""
-    if key == "out":
-        return None if value is None else Path(value)
-    if isinstance(value, list):
-        value = tuple(value)
-    if value is None or default is None or default is MISSING:
-        return value
-    if type(value) is not type(default):
+_NAMES: dict[Any, str] = {
+    str: "a text",
+    int: "a whole number",
+    bool: "true or false",
+    tuple: "a list of texts",
+    Mapping: "a table",
+    Path: "a path",
+    type(None): "nothing at all",
+}
+
+
+def _kinds(hint: Any) -> list[Any]:
+    """Returns the classes that a field's values may be of."""
+    parts = get_args(hint) if isinstance(hint, UnionType) else (hint,)
+    return [get_origin(part) or part for part in parts]
+
+
+def _plain(value: Any, hint: Any) -> Any:
+    """Turns lists into tuples and text into paths, where the field wants these."""
+    kinds = _kinds(hint)
+    if isinstance(value, list) and tuple in kinds:
+        return tuple(value)
+    return Path(value) if isinstance(value, str) and Path in kinds else value
+
+
+def _check_kind(name: str, value: Any, hint: Any) -> None:
+    kinds = _kinds(hint)
+    right = isinstance(value, tuple(kinds)) and (not isinstance(value, bool) or bool in kinds)
+    if right and isinstance(value, tuple):
+        right = _are_texts(value)
+    if right and name == "columns":
+        right = value is None or _are_texts([*value.values()])
+    if right and name == "words" and value is not None:
+        right = all(isinstance(each, str) or _are_texts(each) for each in value.values())
+    if not right:
         raise ConfigError(
-            f"{key} in {source} must be of type {type(default).__name__}, not {value!r}."
+            f"{name} must be {' or '.join(_NAMES[kind] for kind in kinds)}, not {value!r}."
         )
-    return value
+
+
+def _are_texts(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+
+
+def as_json(value: Any) -> Any:
+    """Returns JSON values; of a live object (an SB3 callback) the name of its class."""
+    if isinstance(value, Mapping):
+        return {str(key): as_json(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(each) for each in value]
+    plain = isinstance(value, bool | int | float | str | None)
+    return value if plain else type(value).__qualname__

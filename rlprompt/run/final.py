@@ -85,11 +85,13 @@ def open_test(
     scored = Split(test.name, test.examples[: run.plan.n_test])
     scorers = [SplitScorer(run.lm, run.question, block, run.log) for block in cut(scored, BLOCK)]
     total = len(prompts) * len(scored)
+    done = 0
     for scorer in scorers:
-        ledger.forwards += len(prompts) * scorer.n_examples
+        done += len(prompts) * scorer.n_examples
         scorer.logprobs(prompts, ledger)
         scorer.release()
-        on_event(Event("test", ledger.forwards, total))
+        on_event(Event("test", done, total))
+    ledger.forwards += done
     return scorers, reason
 
 

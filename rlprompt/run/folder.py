@@ -26,8 +26,8 @@ def claim(folder: Path, config: RunConfig) -> None:
     wanted = json.loads(json.dumps(config.outcome()))
     if path.exists():
         try:
-            there = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            there = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
             raise RunError(f"Cannot read {path}: {error}. Choose another --out.") from error
         if there != wanted:
             names = [k for k in {**there, **wanted} if there.get(k) != wanted.get(k)]
@@ -37,6 +37,11 @@ def claim(folder: Path, config: RunConfig) -> None:
                 + ". Choose another --out, or give the same settings to go on with it."
             )
         return
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if folder.exists() and (not folder.is_dir() or any(map(_is_foreign, folder.iterdir()))):
         raise RunError(f"{folder} is no run and not empty: choose another --out.")
     write_json(path, wanted)
+
+
+def _is_foreign(path: Path) -> bool:
+    """Whether a file is more than what a run leaves that was killed while it wrote its first."""
+    return not (path.name.startswith(f".{CONFIG}.") and path.suffix == ".tmp")

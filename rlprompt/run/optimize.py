@@ -76,8 +76,13 @@ def optimize(
     if config.out is not None:
         folder.claim(config.out, config)
         if (config.out / folder.RESULT).exists():
-            return Result.load(config.out / folder.RESULT)
+            return _finished(config.out, task, lm, agent)
     task = task or task_of(config)
+    if task.test.opened is not None:
+        raise RunError(
+            f"The test split of the task {task.name!r} was opened by an earlier run, and opens "
+            "once: make the task anew for each run."
+        )
     lm = lm or load_lm(config.lm_config())
     path = None if config.out is None else config.out / folder.EVALUATIONS
     with EvaluationLog(path) as scores, _uninterrupted(config):
@@ -94,6 +99,40 @@ def optimize(
         write_text(config.out / folder.PROMPT, result.prompt.text)
         result.save(config.out / folder.RESULT)
     return result
+
+
+def _finished(out: Path, task: Task | None, lm: FrozenLM | None, agent: Agent | None) -> Result:
+    """Reads a finished run; refuses it where it was made of other parts than those given."""
+    result = Result.load(out / folder.RESULT)
+    others = []
+    if task is not None and _task_rows(task) != (
+        result.template,
+        result.verbalizer,
+        {name: split["hash"] for name, split in result.splits.items()},
+    ):
+        others.append("task (examples, template or label words)")
+    if lm is not None and lm.identity.fingerprint != result.lm["fingerprint"]:
+        others.append("LM")
+    if agent is not None and settings_of(agent) != result.main.settings:
+        others.append("agent")
+    if others:
+        raise RunError(
+            f"{out} holds a finished run with another {' and another '.join(others)}: choose "
+            "another --out."
+        )
+    return result
+
+
+def _task_rows(
+    task: Task,
+) -> tuple[dict[str, str], dict[str, list[str]], dict[str, str]]:
+    """Returns template, label words and split hashes as they stand in a result."""
+    words = zip(task.labels, task.verbalizer.words, strict=True)
+    return (
+        {"source": task.template.source, "answer_prefix": task.template.answer_prefix},
+        {label: list(each) for label, each in words},
+        {"train": task.train.hash, "dev": task.dev.hash, "test": task.test.hash},
+    )
 
 
 def _main_agent(config: RunConfig) -> Agent:
@@ -113,10 +152,11 @@ def _finish(
     searches = {outcome.name: _search_of(run, outcome, test) for outcome in outcomes}
     main = searches.pop(run.config.agent)
     task, plan = run.task, run.plan
+    template, verbalizer, hashes = _task_rows(task)
     wall = time.perf_counter() - started[0]
     inside = run.lm.meter.seconds - started[1]
     splits: dict[str, dict[str, Any]] = {
-        name: {"hash": split.hash, "size": len(split), "truncated": truncated}
+        name: {"hash": hashes[name], "size": len(split), "truncated": truncated}
         for name, split, truncated in (
             ("train", task.train, run.train.truncated),
             ("dev", task.dev, sum(part.truncated for part in run.dev)),
@@ -133,11 +173,8 @@ def _finish(
             "reports": list(task.reports),
         },
         lm=lm_identity(run),
-        template={"source": task.template.source, "answer_prefix": task.template.answer_prefix},
-        verbalizer={
-            label: list(words)
-            for label, words in zip(task.labels, task.verbalizer.words, strict=True)
-        },
+        template=template,
+        verbalizer=verbalizer,
         vocabulary={
             "size": len(run.vocabulary),
             "language": run.vocabulary.language,

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from rlprompt.core.errors import ConfigError
 from rlprompt.core.ledger import Budget
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.protocol import FrozenLM
@@ -144,15 +143,12 @@ def assemble(config: RunConfig, task: Task, lm: FrozenLM, log: EvaluationLog) ->
     manual = tuple(prompt_of(lm.tokenizer, task.template, text) for text in task.manual_prompts)
     longest = max([config.length, *map(len, manual)])
     question = Question(task.template, task.verbalizer, longest)
-    reward = REWARDS.get(config.reward)
-    if not callable(reward):
-        raise ConfigError(f"The reward {config.reward!r} is no function of an evaluation.")
     return Parts(
         config=config,
         task=task,
         lm=lm,
         vocabulary=vocabulary,
-        reward=reward,
+        reward=REWARDS.get(config.reward),
         question=question,
         log=log,
         plan=plan,

@@ -158,14 +158,15 @@ def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = No
             name=config["lm"],
             revision=config["revision"],
             device=device,
-            dtype=config["dtype"],
+            # That of the run, not this device's usual one: the calibration was fitted with it.
+            dtype=result.lm["dtype"],
             trust_remote_code=config["trust_remote_code"],
         )
     )
     there, here = result.lm, lm.identity
-    if (there["weights"], there["tokenizer"]) != (here.weights, here.tokenizer) and (
-        there["dtype"] == here.dtype
-    ):
+    # Weights in another dtype cannot be compared; whoever passes such an LM has chosen it.
+    other = there["dtype"] == here.dtype and there["weights"] != here.weights
+    if other or there["tokenizer"] != here.tokenizer:
         raise RunError(
             f"The prompt was learned for {there['name']!r} (weights {there['weights']}), and the "
             f"LM here is {here.name!r} (weights {here.weights}): the calibration does not hold."

@@ -12,6 +12,7 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import PromptRecord
 from rlprompt.objective.objective import Objective
 from rlprompt.objective.selection import Finalist, race
+from rlprompt.run.config import as_json
 from rlprompt.run.parts import Parts
 from rlprompt.tasks.tokenization import prompt_text, retokenizes
 
@@ -100,12 +101,11 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
 
 
 def settings_of(agent: Agent) -> dict[str, Any]:
-    """Returns an agent's settings as JSON values; live objects by their names."""
+    """Returns an agent's settings as JSON values; live objects by the names of their classes."""
     if not is_dataclass(agent):
         return {}
-    plain = (bool, int, float, str, type(None))
     return {
-        f.name: value if isinstance(value, plain) else repr(value)
+        f.name: as_json(value)
         for f in fields(agent)
         if (value := getattr(agent, f.name)) is not None and f.name != "log_folder"
     }

@@ -185,7 +185,7 @@ def test_word_tokenizer_round_trips():
     tokenizer = PlantedLM().tokenizer
     for ids in [(), (1,), (3, 1, 2, 70)]:
         assert tokenizer.encode(tokenizer.decode(ids)) == ids
-        assert canonical(tokenizer, Prompt(ids)) == Prompt(ids)
+        assert canonical(tokenizer, Template("{text}{prompt}"), Prompt(ids)) == Prompt(ids)
     assert tokenizer.encode("the film" + tokenizer.decode((5,))) == (
         *tokenizer.encode("the film"),
         5,
