@@ -1,10 +1,14 @@
 """A small task and a tiny LM as files, for runs that need nothing from outside."""
 
 import csv
+import os
 
 import pytest
 
 from rlprompt.testing import planted_task, save_tiny
+
+# Read when torch is loaded. A tiny LM gains nothing from threads, which wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -37,16 +37,16 @@ def reduce_embeddings(embeddings: NDArray[np.float64], width: int) -> NDArray[np
 
 
 class PrefixFeatures(BaseFeaturesExtractor):
-    """The prompt so far: the embedding of each filled position, then the step one-hot.
+    """The prompt as far as it is settled: an embedding a position, then the step one-hot.
 
-    Observations have shape (batch, length), action indices or -1; features have shape
-    (batch, length * width + length).
+    Observations have shape (batch, length + 1): action indices or -1, and last the position to
+    fill (see ``elites``). Features have shape (batch, length * width + length).
     """
 
     def __init__(self, observation_space: gym.Space[Any], embeddings: NDArray[np.float32]) -> None:
         """Keeps a copy of the embedding rows as a buffer, outside parameters and saved state."""
         assert isinstance(observation_space, gym.spaces.Box)
-        length = int(observation_space.shape[0])
+        length = int(observation_space.shape[0]) - 1
         width = embeddings.shape[1]
         super().__init__(observation_space, features_dim=length * width + length)
         self.length = length
@@ -55,11 +55,10 @@ class PrefixFeatures(BaseFeaturesExtractor):
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Maps observations (batch, length) to features (batch, features_dim)."""
-        index = observations.long() + 1
+        """Maps observations (batch, length + 1) to features (batch, features_dim)."""
         table: torch.Tensor = self.get_buffer("table")
-        filled = table[index].flatten(1)
-        step = (index > 0).sum(dim=1).clamp(max=self.length - 1)
+        filled = table[observations[:, :-1].long() + 1].flatten(1)
+        step = observations[:, -1].long()
         return torch.cat([filled, nn.functional.one_hot(step, self.length).float()], dim=1)
 
 

@@ -41,7 +41,10 @@ class PPOAgent:
         hidden: units of the policy's hidden layer.
         embedding_width: directions of the embedding rows that the policy sees.
         stop_action: whether the agent may end a prompt early (variable length, masked).
-        dense: whether every token is rewarded with its own gain where that is free.
+        elite_share: of episodes that keep most tokens of one of the best prompts so far; the policy
+            chooses the others. 0 is plain PPO.
+        elites: how many of the best prompts count.
+        most_free: such an episode leaves 1 to this many positions to the policy.
         keep_new: share of new prompts in a rollout below which the entropy bonus is raised.
         collapse_new: share of new prompts in a rollout below which it counts as collapsed.
         collapse_patience: collapsed rollouts in a row after which a new policy starts.
@@ -59,7 +62,9 @@ class PPOAgent:
     hidden: int = 64
     embedding_width: int = 64
     stop_action: bool = False
-    dense: bool = False
+    elite_share: float = 0.7
+    elites: int = 16
+    most_free: int = 3
     keep_new: float = 0.75
     collapse_new: float = 0.25
     collapse_patience: int = 3
@@ -77,13 +82,21 @@ class PPOAgent:
                 raise ConfigError(
                     f"The agent 'ppo' needs the package {package}: pip install 'rlprompt[rl]'."
                 )
-        for name in ("n_envs", "n_epochs", "hidden", "embedding_width", "collapse_patience"):
+        for name in (
+            "n_envs",
+            "n_epochs",
+            "hidden",
+            "embedding_width",
+            "collapse_patience",
+            "elites",
+            "most_free",
+        ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)}.")
         for name in ("learning_rate", "clip_range", "target_kl"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
-        for name in ("entropy", "gae_lambda", "keep_new", "collapse_new"):
+        for name in ("elite_share", "entropy", "gae_lambda", "keep_new", "collapse_new"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} must lie in [0, 1], not {getattr(self, name)}.")
         if not isinstance(self.log_folder, str | Path | None):
@@ -119,21 +132,28 @@ class PPOAgent:
         from sb3_contrib import MaskablePPO
         from stable_baselines3 import PPO
 
+        from rlprompt.agents.sb3.elites import EliteEpisodes
         from rlprompt.agents.sb3.policy import EmbeddingPolicy, MaskableEmbeddingPolicy
-        from rlprompt.agents.sb3.reward_scale import StandardizedReward
         from rlprompt.agents.sb3.vec_env import PromptVecEnv
 
-        env = PromptVecEnv(
+        prompts = PromptVecEnv(
             problem.objective,
             problem.vocabulary,
             n_envs=self.n_envs,
             length=problem.length,
             stop_action=self.stop_action,
-            timing="dense" if self.dense and problem.objective.prefixes_are_free else "terminal",
+        )
+        env = EliteEpisodes(
+            prompts,
+            length=problem.length,
+            share=self.elite_share,
+            elites=self.elites,
+            most_free=self.most_free,
+            seed=seed,
         )
         steps = self.n_envs * problem.length
         common: dict[str, Any] = {
-            "env": StandardizedReward(env),
+            "env": env,
             "n_steps": problem.length,
             "batch_size": steps,
             "n_epochs": self.n_epochs,
@@ -152,6 +172,6 @@ class PPOAgent:
         }
         if self.log_folder is not None and find_spec("tensorboard") is None:
             raise ConfigError("log_folder needs a package: pip install 'rlprompt[tensorboard]'.")
-        if self.stop_action:
+        if self.stop_action or self.elite_share:
             return MaskablePPO(MaskableEmbeddingPolicy, **common)
         return PPO(EmbeddingPolicy, **common)

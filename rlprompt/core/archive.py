@@ -62,4 +62,8 @@ class Archive:
 
     def top(self, n: int) -> list[Entry]:
         """Returns the ``n`` best entries, best first; ties by age, so the order is determined."""
-        return sorted(self._entries.values(), key=lambda entry: -entry.reward)[:n]
+        return self.ranked()[:n]
+
+    def ranked(self) -> list[Entry]:
+        """Returns all entries, best first; ties by age."""
+        return sorted(self._entries.values(), key=lambda entry: -entry.reward)

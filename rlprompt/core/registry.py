@@ -75,6 +75,11 @@ class Registry(Generic[T]):
         """Returns the one-line summary of a registered name."""
         return self._entries[name].summary
 
+    def name_of(self, kind: type) -> str:
+        """Returns the name under which a class is registered, else its import path."""
+        path = f"{kind.__module__}:{kind.__qualname__}"
+        return next((name for name in self if self._entries[name].target == path), path)
+
     def get(self, name: str) -> T:
         """Returns what is registered under ``name``, or the import path ``module:attribute``.
 

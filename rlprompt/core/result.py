@@ -232,9 +232,9 @@ class Result:
         Raises:
             RunError: another schema, or a part is missing.
         """
-        value = dict(value)
-        if value.pop("schema", None) != SCHEMA:
+        if not isinstance(value, dict) or value.get("schema") != SCHEMA:
             raise RunError(f"This is no result of schema {SCHEMA}; run it again.")
+        value = {k: v for k, v in value.items() if k != "schema"}
         try:
             found = {k: value.pop(k) for k in ("prompt", "calibration", "scores")}
             agent = value.pop("agent")

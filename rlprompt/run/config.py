@@ -15,6 +15,16 @@ from rlprompt.rewards import REWARDS
 #: Fields that say how a run is carried out, not what comes out of it.
 _NOT_OUTCOME = ("out", "threads")
 
+_LEAST = {
+    "budget": 1,
+    "length": 1,
+    "vocabulary_size": 2,
+    "seed": 0,
+    "split_seed": 0,
+    "shots": 1,
+    "test_limit": 1,
+}
+
 
 @dataclass(frozen=True)
 class RunConfig:
@@ -84,13 +94,10 @@ class RunConfig:
             value = _plain(getattr(self, each.name), each.type)
             object.__setattr__(self, each.name, value)
             _check_kind(each.name, value, each.type)
-        for name, least in (("budget", 1), ("length", 1), ("vocabulary_size", 2), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise ConfigError(f"{name} must be {least} or more, not {getattr(self, name)}.")
-        for name in ("shots", "test_limit"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ConfigError(f"{name} must be 1 or more, not {value}.")
+        for name, least in _LEAST.items():
+            number = getattr(self, name)
+            if number is not None and number < least:
+                raise ConfigError(f"{name} must be {least} or more, not {number}.")
         if self.agent in self.controls or len(set(self.controls)) < len(self.controls):
             raise ConfigError(
                 f"The agent {self.agent!r} and the controls ({', '.join(self.controls)}) must all "
@@ -151,7 +158,7 @@ class RunConfig:
                 return tomllib.load(file)
         except FileNotFoundError as error:
             raise ConfigError(f"No configuration file {path}.") from error
-        except (OSError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:  # no TOML, or no UTF-8
             raise ConfigError(f"Cannot read {path}: {error}.") from error
 
 

@@ -10,8 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rlprompt.agents.protocol import Agent, make_agent
-from rlprompt.core.errors import RunError
+from rlprompt.agents.protocol import AGENTS, Agent, make_agent
+from rlprompt.core.errors import ConfigError, RunError
 from rlprompt.core.events import OnEvent, ignore
 from rlprompt.core.files import write_json, write_text
 from rlprompt.core.ledger import Ledger
@@ -77,6 +77,9 @@ def optimize(
         folder.claim(config.out, config)
         if (config.out / folder.RESULT).exists():
             return _finished(config.out, task, lm, agent)
+    name = config.agent if agent is None else AGENTS.name_of(type(agent))
+    if name in config.controls:
+        raise ConfigError(f"The agent {name!r} is among the controls as well: leave one out.")
     task = task or task_of(config)
     if task.test.opened is not None:
         raise RunError(
@@ -90,9 +93,9 @@ def optimize(
         run = assemble(config, task, lm, scores)
         if config.out is not None:
             write_json(config.out / folder.VOCABULARY, run.vocabulary.to_json())
-        agents = {config.agent: agent or _main_agent(config)}
-        agents |= {name: make_agent(name, {}) for name in config.controls}
-        outcomes = [search(run, name, each, on_event) for name, each in agents.items()]
+        agents = [(name, agent or _main_agent(config))]
+        agents += [(control, make_agent(control, {})) for control in config.controls]
+        outcomes = [search(run, *each, on_event) for each in agents]
         result = _finish(run, outcomes, started, on_event)
     if config.out is not None:
         # The text first: whoever sees result.json finds everything else in place.
@@ -113,7 +116,10 @@ def _finished(out: Path, task: Task | None, lm: FrozenLM | None, agent: Agent | 
         others.append("task (examples, template or label words)")
     if lm is not None and lm.identity.fingerprint != result.lm["fingerprint"]:
         others.append("LM")
-    if agent is not None and settings_of(agent) != result.main.settings:
+    if agent is not None and (AGENTS.name_of(type(agent)), settings_of(agent)) != (
+        result.main.agent,
+        result.main.settings,
+    ):
         others.append("agent")
     if others:
         raise RunError(
@@ -149,8 +155,7 @@ def _finish(
     base = baselines(run, ledger)
     selected = [outcome.winner.prompt for outcome in outcomes]
     test, reason = open_test(run, [*selected, base.empty, base.manual], ledger, on_event)
-    searches = {outcome.name: _search_of(run, outcome, test) for outcome in outcomes}
-    main = searches.pop(run.config.agent)
+    main, *controls = [_search_of(run, outcome, test) for outcome in outcomes]
     task, plan = run.task, run.plan
     template, verbalizer, hashes = _task_rows(task)
     wall = time.perf_counter() - started[0]
@@ -186,7 +191,7 @@ def _finish(
         },
         splits=splits,
         main=main,
-        controls=searches,
+        controls={control.agent: control for control in controls},
         baselines={
             "empty": candidate(run, base.empty, test),
             "manual": candidate(run, base.manual, test),

@@ -1,7 +1,11 @@
 """Puts the parts of a run together; knows every part and decides nothing else."""
 
+import math
 from dataclasses import dataclass
+from typing import SupportsFloat
 
+from rlprompt.core.errors import ConfigError
+from rlprompt.core.evaluation import Evaluation
 from rlprompt.core.ledger import Budget
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.protocol import FrozenLM
@@ -148,7 +152,7 @@ def assemble(config: RunConfig, task: Task, lm: FrozenLM, log: EvaluationLog) ->
         task=task,
         lm=lm,
         vocabulary=vocabulary,
-        reward=REWARDS.get(config.reward),
+        reward=finite(config.reward, REWARDS.get(config.reward)),
         question=question,
         log=log,
         plan=plan,
@@ -156,3 +160,18 @@ def assemble(config: RunConfig, task: Task, lm: FrozenLM, log: EvaluationLog) ->
         dev=[SplitScorer(lm, question, half, log) for half in halves(task.dev)],
         manual=manual,
     )
+
+
+def finite(name: str, reward: Reward) -> Reward:
+    """Returns the reward, which now refuses to be anything but a finite number."""
+
+    def checked(evaluation: Evaluation) -> float:
+        value = reward(evaluation)
+        if not isinstance(value, SupportsFloat) or not math.isfinite(value):
+            raise ConfigError(
+                f"The reward {name!r} is {value!r} for a prompt on {len(evaluation.gold)} "
+                "examples: it must be a finite number."
+            )
+        return float(value)
+
+    return checked

@@ -23,9 +23,9 @@ WORDS = {"negative": "bad", "positive": "good"}
 TEMPLATE = "{text}{prompt}"
 MANUAL_PROMPTS = (
     " It was",
-    " The movie was",
+    " This movie is",
     " Overall, the movie was",
-    " All in all, the film is",
+    " In summary, the film is",
     " In short: the movie is really",
     "\nSentiment:",
     "\nThe reviewer thinks that the movie is",

@@ -4,7 +4,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
-import torch
 
 from rlprompt.agents.protocol import Agent, Problem
 from rlprompt.core.errors import SearchOver
@@ -47,14 +46,6 @@ class Planted:
 
 def _age(entry):
     return entry.found_at, len(entry.prompt)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture
