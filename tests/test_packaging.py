@@ -37,7 +37,7 @@ def test_listed_packages_are_the_folders_with_python_files():
 def test_links_and_mapping_name_the_same_folders():
     mapping = PROJECT["tool"]["setuptools"]["package-dir"]
     links = {
-        f"rlprompt.{path.name}": os.readlink(path)
+        f"rlprompt.{path.name}": str(path.readlink())
         for path in (ROOT / "rlprompt").iterdir()
         if path.is_symlink()
     }

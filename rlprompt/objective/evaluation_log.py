@@ -79,6 +79,10 @@ class EvaluationLog:
         """Number of scored prompts, all contexts together."""
         return len(self._scores)
 
+    def __bool__(self) -> bool:
+        """True: an empty log is a log, not the lack of one."""
+        return True
+
     def get(self, context: str, prompt: Prompt) -> FloatArray | None:
         """Returns log-probabilities of shape (n_examples, n_labels), None if never scored."""
         return self._scores.get((context, prompt))

@@ -1,6 +1,5 @@
 """Planted problems: what an agent works on, with one best prompt that is known."""
 
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 import pytest
@@ -70,8 +69,3 @@ def planted():
         return Planted(Problem(objective, vocabulary, length, lm), lm)
 
     return make
-
-
-@pytest.fixture
-def over():
-    return suppress(SearchOver)

@@ -7,6 +7,7 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
+from rlprompt.agents.sb3.elites import EliteEpisodes
 from rlprompt.agents.sb3.policy import (
     EmbeddingPolicy,
     MaskableEmbeddingPolicy,
@@ -22,7 +23,8 @@ from rlprompt.tasks.vocabulary import build_vocabulary
 from rlprompt.testing import planted_task, tiny_causal
 
 LENGTH, ACTIONS = 3, 12
-OBSERVATIONS = torch.tensor([[-1, -1, -1], [4, -1, -1], [4, 7, -1], [4, 7, 2]])
+# Action indices or -1, and last the position to fill; tokens that are kept may stand ahead.
+OBSERVATIONS = torch.tensor([[-1, -1, 5, 0], [4, -1, -1, 1], [4, 7, -1, 2]])
 
 
 def rows(n=ACTIONS, width=5, seed=0):
@@ -31,7 +33,7 @@ def rows(n=ACTIONS, width=5, seed=0):
 
 def make_policy(kind=EmbeddingPolicy, actions=ACTIONS):
     return kind(
-        gym.spaces.Box(-1, ACTIONS - 1, (LENGTH,), np.int64),
+        gym.spaces.Box(-1, ACTIONS - 1, (LENGTH + 1,), np.int64),
         gym.spaces.Discrete(actions),
         lambda _: 1e-3,
         embeddings=reduce_embeddings(rows(), 4),
@@ -79,7 +81,7 @@ class TestReducedEmbeddings:
 class TestPolicy:
     def test_starts_uniform_whatever_was_chosen_before(self, kind):
         policy = make_policy(kind)
-        probabilities = policy.get_distribution(OBSERVATIONS[:3]).distribution.probs
+        probabilities = policy.get_distribution(OBSERVATIONS).distribution.probs
         np.testing.assert_allclose(probabilities.detach(), 1 / ACTIONS, rtol=1e-6)
 
     def test_embedding_rows_are_no_parameters_and_not_saved(self, kind):
@@ -94,7 +96,7 @@ class TestPolicy:
 
     def test_every_parameter_but_those_before_a_zero_layer_has_a_gradient(self, kind):
         policy = make_policy(kind)
-        values, log_probs, _ = policy.evaluate_actions(OBSERVATIONS[:3], torch.tensor([1, 2, 3]))
+        values, log_probs, _ = policy.evaluate_actions(OBSERVATIONS, torch.tensor([1, 2, 3]))
         (values.sum() + log_probs.sum()).backward()
         without = [n for n, p in policy.named_parameters() if p.grad is None or not p.grad.any()]
         assert without == ["mlp_extractor.actor.0.weight", "mlp_extractor.actor.0.bias"]
@@ -112,7 +114,7 @@ class TestPolicy:
                 parameter += 0.1 * torch.randn_like(parameter)
         policy.save(tmp_path / "policy.pt")
         again = kind.load(tmp_path / "policy.pt")
-        for observation in OBSERVATIONS[:3]:
+        for observation in OBSERVATIONS:
             expected = policy.get_distribution(observation[None]).distribution.logits
             found = again.get_distribution(observation[None]).distribution.logits
             assert torch.equal(found, expected)
@@ -137,6 +139,7 @@ def test_a_real_lm_stays_out_of_the_policy(algorithm, policy, stop, tmp_path):
     )
     env = PromptVecEnv(objective, _vocabulary(lm), 8, length=3, stop_action=stop)
     embeddings = reduce_embeddings(lm.embeddings(env.vocabulary.token_ids), 16)
+    env = EliteEpisodes(env, length=3, share=0.0, elites=4, most_free=2, seed=0)
     learner = algorithm(
         policy,
         env,
@@ -158,7 +161,7 @@ def test_a_real_lm_stays_out_of_the_policy(algorithm, policy, stop, tmp_path):
     learner.save(tmp_path / "learner.zip")
     assert (tmp_path / "learner.zip").stat().st_size < 1_000_000
     again = algorithm.load(tmp_path / "learner.zip", device="cpu")
-    observations = OBSERVATIONS[:3]
+    observations = OBSERVATIONS
     found, expected = (
         each.policy.get_distribution(observations).distribution.logits for each in (again, learner)
     )

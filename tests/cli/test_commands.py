@@ -51,7 +51,7 @@ def test_optimize_then_again_then_evaluate(rlprompt, films, film_rows, tiny_lm, 
     assert text in out
     for shown in ("learned prompt", "random", "empty prompt", "manual prompt", "' It was'"):
         assert shown in out
-    assert f"Spent {result['ledger']['forwards']} of 400 LM forwards" in " ".join(out.split())
+    assert f"spent: {result['ledger']['forwards']} of 400 LM forwards" in " ".join(out.split())
     assert str(run / "prompt.txt") in out.replace("\n", "")
     assert "search ppo" in err
     assert "test: 80/80 forwards" in err

@@ -443,10 +443,10 @@ class TestPython:
         pytest.importorskip("tensorboard")
         assert [*(finished[0].out / "tensorboard").iterdir()]
 
-    def test_callbacks_are_named_in_the_result_not_printed(self, settings):
+    def test_callbacks_are_named_in_the_result_not_printed(self, settings, tmp_path):
         from stable_baselines3.common.callbacks import CheckpointCallback
 
-        agent = make_agent("ppo", {"callbacks": (CheckpointCallback(10**9, "nowhere"),)})
+        agent = make_agent("ppo", {"callbacks": (CheckpointCallback(10**9, str(tmp_path)),)})
         result = optimize(RunConfig(**settings | {"controls": ()}), agent=agent)
         assert result.main.agent == "ppo"
         assert result.main.settings["callbacks"] == ["CheckpointCallback"]
