@@ -30,8 +30,8 @@ class Prefixes:
     lengths: IntArray
     last: torch.Tensor | None
 
-    def part(self, rows: slice) -> "Prefixes":
-        """Returns some of the rows, sharing memory, padding cut to their longest."""
+    def part(self, rows: slice | list[int]) -> "Prefixes":
+        """Returns some of the rows, padding cut to their longest; a slice shares memory."""
         lengths = self.lengths[rows]
         size = int(lengths.max())
         past = self.keys_values
@@ -122,6 +122,23 @@ class PackedForward:
         """Scores one-token words after every token: shape (n_rows, length, n_words)."""
         weight, bias = self._first
         return self._hidden(prefixes, row).float() @ weight.T + bias
+
+    def next_tokens(
+        self, prefixes: Prefixes, row: Row, head: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Scores some tokens as what follows each segment.
+
+        Args:
+            prefixes: cached left sides of n_rows rows.
+            row: stacked rows.
+            head: weight rows (n_ids, width) and biases (n_ids,) of the tokens.
+
+        Returns:
+            Logits, shape (n_rows, n_segments, n_ids), float32.
+        """
+        weight, bias = head
+        ends = self._at_ends(prefixes, self._hidden(prefixes, row), row.ends)
+        return ends.float() @ weight.T + bias
 
     def _hidden(self, prefixes: Prefixes, row: Row) -> torch.Tensor:
         backbone = self.backbone

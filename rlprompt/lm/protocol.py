@@ -9,7 +9,9 @@ one, or a client of a remote LM, needs nothing else of this package::
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
@@ -91,6 +93,31 @@ class ChoiceScorer(Protocol):
         Returns:
             For each prompt an array of shape (len(prompt), n_examples, n_labels); the last row is
             what :meth:`choice_logprobs` gives.
+        """
+
+
+@runtime_checkable
+class PromptSampler(Protocol):
+    """A scorer that can also let the LM itself propose prompts. Not every scorer can."""
+
+    def sample_prompts(
+        self,
+        rows: Sequence[int],
+        ids: Sequence[int],
+        *,
+        length: int,
+        generator: np.random.Generator,
+    ) -> list[Prompt]:
+        """Continues what stands left of the prompt in some examples, token by token.
+
+        Args:
+            rows: distinct indices of examples; each gives one prompt, in one LM forward.
+            ids: token ids to choose from.
+            length: tokens of each prompt.
+            generator: source of randomness.
+
+        Returns:
+            One prompt a row, each token drawn with its probability under the LM among ``ids``.
         """
 
 

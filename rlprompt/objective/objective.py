@@ -111,6 +111,29 @@ class Objective:
         """Returns the form in which a prompt is scored: what its own text encodes to."""
         return self._canonical(prompt)
 
+    @property
+    def samples_prompts(self) -> bool:
+        """Whether the LM itself can propose prompts (see :meth:`sample_prompts`)."""
+        return self._scorer.samples_prompts
+
+    def sample_prompts(self, n: int, ids: Sequence[int], *, length: int, seed: int) -> list[Prompt]:
+        """Samples prompts from the frozen LM itself, as continuations of train examples.
+
+        They are not scored. Each costs one LM forward: one example, one prompt.
+
+        Args:
+            n: number of prompts.
+            ids: token ids to choose from.
+            length: tokens of each prompt.
+            seed: of the examples and the draws.
+
+        Raises:
+            BudgetExhausted: the budget does not cover them.
+            ConfigError: the LM cannot propose prompts in this template.
+        """
+        self.ledger.charge(n, self.budget)
+        return self._scorer.sample_prompts(n, ids, length, seed, self.ledger)
+
     def evaluate(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Scores prompts, in one LM call for all that are new.
 

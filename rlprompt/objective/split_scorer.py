@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from rlprompt.core.errors import ConfigError
 from rlprompt.core.evaluation import FloatArray, IntArray
 from rlprompt.core.hashing import content_hash
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.protocol import ChoiceScorer, FrozenLM
+from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, PromptSampler
 from rlprompt.objective.evaluation_log import Batch, EvaluationLog
 from rlprompt.tasks.examples import Split
 from rlprompt.tasks.template import Template
@@ -117,6 +118,53 @@ class SplitScorer:
             batch = self._log.batch(self.context, prompt)
             ledger.count(batch, batch.tokens, batch.seconds)
         return [self.known(p) for p in prompts]
+
+    @property
+    def samples_prompts(self) -> bool:
+        """Whether the LM can propose prompts itself in this template."""
+        return isinstance(self.scorer, PromptSampler)
+
+    def sample_prompts(
+        self, n: int, ids: Sequence[int], length: int, seed: int, ledger: Ledger
+    ) -> list[Prompt]:
+        """Lets the LM continue ``n`` examples, each drawn in turn from a shuffled split.
+
+        Args:
+            n: number of prompts, one LM forward each.
+            ids: token ids to choose from.
+            length: tokens of each prompt.
+            seed: of shuffle and draws.
+            ledger: counts what was computed or replayed; charging is the caller's business.
+
+        Raises:
+            ConfigError: the LM cannot propose prompts in this template.
+        """
+        scorer = self.scorer
+        if not isinstance(scorer, PromptSampler):
+            raise ConfigError(
+                "The LM can continue the input only where the prompt follows it, as in "
+                "'{text}{prompt}', and where prompts can be packed."
+            )
+        # In the log as an array of token ids: exact in float32 up to 16 million.
+        context = content_hash([self.context, "samples", n, list(ids), length, seed])
+        known = self._log.get(context, Prompt())
+        if known is None:
+            generator = np.random.default_rng(seed)
+            meter = self._lm.meter
+            tokens, seconds = meter.tokens, meter.seconds
+            drawn: list[Prompt] = []
+            while len(drawn) < n:
+                order = generator.permutation(self.n_examples)[: n - len(drawn)].tolist()
+                drawn += scorer.sample_prompts(order, ids, length=length, generator=generator)
+            known = np.asarray([prompt.ids for prompt in drawn], np.float64)
+            batch = Batch(meter.tokens - tokens, meter.seconds - seconds)
+            self._log.put(context, [Prompt()], [known], batch)
+            ledger.computed += n
+        else:
+            ledger.replayed += n
+        batch = self._log.batch(context, Prompt())
+        ledger.count(batch, batch.tokens, batch.seconds)
+        return [Prompt(tuple(map(int, row))) for row in known]
 
     def known(self, prompt: Prompt) -> FloatArray:
         """Returns a score that is in the log.
