@@ -20,7 +20,7 @@ class Diagnostics(BaseCallback):
     Metrics, in SB3's logger under ``rlprompt/`` as well as in the events: ``new`` (share of the
     rollout's prompts that were never scored before), ``mean_reward`` (of the rollout), ``best``,
     ``forwards``, ``cache_hits``, ``restarts``. Entropy is in SB3's own ``train/entropy_loss`` and,
-    in nats a token, in the events as ``entropy``.
+    in nats a token, in the events as ``entropy``; tokens that an elite episode keeps count as 0.
     """
 
     def __init__(
@@ -50,7 +50,6 @@ class Diagnostics(BaseCallback):
         self._recent: deque[bool] = deque(maxlen=patience)
         self._keep_new = keep_new
         self._restarts = restarts
-        self._archived = 0
         self._rewards: list[float] = []
         #: Whether learning was ended because the policy proposes the same prompts again and again.
         self.collapsed = False

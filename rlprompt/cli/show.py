@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
@@ -11,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from rlprompt.core.errors import ConfigError, suggest
-from rlprompt.core.result import Candidate, Result, Scores, SplitScores
+from rlprompt.core.result import Result, Scores, SplitScores
 from rlprompt.run import folder
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def show_result(console: Console, result: Result, out: Path | None) -> None:
     """Prints the learned prompt, its scores beside the others', and where the files are."""
     console.print(
         Panel(
-            Text(result.prompt.text, style="bold"),
+            Text(repr(result.prompt.text), style="bold"),
             title="learned prompt",
             title_align="left",
             subtitle=Text(f"goes into {result.template['source']!r}"),
@@ -74,12 +75,14 @@ def show_result(console: Console, result: Result, out: Path | None) -> None:
     test = result.splits["test"]
     ledger = result.main.ledger
     console.print(
-        f"test: {test['scored']} of {test['size']} examples, opened once; intervals: 95 % bootstrap"
+        f"test: {test['scored']} of {test['size']} examples, opened once. Calibrated, with 95 % "
+        "bootstrap intervals; uncalibrated: accuracy and log-likelihood as the LM gives them."
         f"\nspent: {ledger['forwards']:,} of {result.budget['forwards']:,} LM forwards, "
         f"{ledger['tokens']:,} tokens, {ledger['seconds']:.0f} s in the LM "
         f"({result.process.get('lm_share', 0):.0%} of the last process's wall time).",
         style="dim",
         highlight=False,
+        markup=False,
     )
     if out is not None:
         console.print(
@@ -89,43 +92,44 @@ def show_result(console: Console, result: Result, out: Path | None) -> None:
 
 def comparison(result: Result) -> Table:
     """Returns the table of all prompts that were scored on test."""
-    table = Table(title="test scores", title_justify="left")
-    table.add_column("prompt")
-    table.add_column("text", overflow="fold")
-    for name in ("accuracy", "log-likelihood", "uncalibrated accuracy", "uncalibrated log-lik."):
-        table.add_column(name, justify="right")
-    rows = [(result.main.agent, result.main.found, "bold")]
-    rows += [(name, control.found, "") for name, control in result.controls.items()]
-    rows += [(f"{name} prompt", found, "") for name, found in result.baselines.items()]
-    for name, found, style in rows:
-        table.add_row(name, *_cells(found), style=style)
+    table = Table(title="test scores", title_justify="left", box=SIMPLE_HEAD, padding=(0, 1))
+    table.add_column("prompt", overflow="fold")
+    table.add_column("accuracy", justify="right", no_wrap=True)
+    table.add_column("log-likelihood", justify="right", no_wrap=True)
+    table.add_column("uncalibrated", justify="right", no_wrap=True)
+    rows = [(result.main.agent, result.main.found)]
+    rows += [(name, control.found) for name, control in result.controls.items()]
+    rows += [(f"{name} prompt", found) for name, found in result.baselines.items()]
+    for n, (name, found) in enumerate(rows):
+        test = found.scores["test"]
+        raw = test.uncalibrated
+        what = Text.assemble(
+            (name, "bold" if n == 0 else ""), " ", (repr(found.prompt.text), "dim")
+        )
+        table.add_row(
+            what, _share(test), _nats(test), f"{raw.accuracy:.3f} {raw.log_likelihood:.3f}"
+        )
     return table
 
 
-def _cells(found: Candidate) -> tuple[Text, str, str, str, str]:
-    test = found.scores["test"]
-    raw = test.uncalibrated
-    return (
-        Text(repr(found.prompt.text)),
-        _share(test),
-        _nats(test),
-        _share(raw),
-        _nats(raw),
-    )
-
-
 def _share(scores: Scores | SplitScores) -> str:
-    low, high = scores.accuracy_interval or (float("nan"),) * 2
-    return f"{scores.accuracy:.3f} [{low:.3f}, {high:.3f}]".replace(" [nan, nan]", "")
+    return f"{scores.accuracy:.3f}{_interval(scores.accuracy_interval)}"
 
 
 def _nats(scores: Scores | SplitScores) -> str:
-    low, high = scores.log_likelihood_interval or (float("nan"),) * 2
-    return f"{scores.log_likelihood:.3f} [{low:.3f}, {high:.3f}]".replace(" [nan, nan]", "")
+    return f"{scores.log_likelihood:.3f}{_interval(scores.log_likelihood_interval)}"
+
+
+def _interval(ends: tuple[float, float] | None) -> str:
+    """Writes an interval without its leading zeros: ``[.692 .747]``."""
+    if ends is None:
+        return ""
+    low, high = (f"{end:.3f}".replace("0.", ".", 1) for end in ends)
+    return f" [{low} {high}]"
 
 
 def _scores_table(title: str, scores: SplitScores) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=Text(title), title_justify="left")
     for name in ("", "accuracy", "log-likelihood"):
         table.add_column(name)
     table.add_row("calibrated", _share(scores), _nats(scores))
