@@ -1,7 +1,7 @@
 """Episodes that start from the best prompts so far, and rewards as a learner likes them."""
 
 import math
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import gymnasium as gym
 import numpy as np
@@ -11,8 +11,10 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvS
 
 from rlprompt.agents.sb3.vec_env import PromptVecEnv
 from rlprompt.core.evaluation import IntArray
+from rlprompt.core.prompt import Prompt
 from rlprompt.envs.episodes import BoolArray
 
+Observations: TypeAlias = NDArray[np.float32]
 #: A position whose token is the policy's to choose.
 FREE = -1
 
@@ -48,7 +50,9 @@ class EliteEpisodes(VecEnvWrapper):
     the elite's own token is masked, so that a child differs from its parent.
 
     Observations have shape (N, length + 1): action indices of the prompt as far as it is settled,
-    kept tokens to come included, -1 elsewhere; last the position to fill.
+    kept tokens to come included, -1 elsewhere; then the position to fill. With a prior they have
+    one more number an action: how likely the frozen LM itself, behind a train example drawn for
+    the episode, goes on with it. So the policy knows the LM's opinion and the LM stays outside.
 
     Rewards are standardized, those of elite episodes as the gain over the parent: a prompt's
     log-likelihood is near -0.6 and varies by hundredths, and a child of the best differs from a
@@ -60,6 +64,7 @@ class EliteEpisodes(VecEnvWrapper):
         env: PromptVecEnv,
         *,
         length: int,
+        prior: float = 0.0,
         share: float,
         elites: int,
         most_free: int,
@@ -70,6 +75,7 @@ class EliteEpisodes(VecEnvWrapper):
         Args:
             env: whose objective's archive holds the elites.
             length: tokens of a prompt.
+            prior: weight of the LM's log-probabilities in the observations; 0 for none of them.
             share: of episodes that start from an elite, in [0, 1].
             elites: how many of the best prompts count as elite.
             most_free: an elite episode leaves 1 to this many positions free.
@@ -78,6 +84,7 @@ class EliteEpisodes(VecEnvWrapper):
         self._objective = env.objective
         self._action_of = {token: a for a, token in enumerate(env.vocabulary.token_ids)}
         self._length = length
+        self._prior = prior
         self._share = share
         self._elites = elites
         self._most_free = min(most_free, length)
@@ -88,11 +95,18 @@ class EliteEpisodes(VecEnvWrapper):
         self._parent: NDArray[np.float64] = np.full(n, np.nan)
         self._prefix: IntArray = np.full((n, length), FREE, np.int64)
         self._scratch, self._gains = Moments(), Moments()
-        space = gym.spaces.Box(FREE, max(len(env.vocabulary), length) - 1, (length + 1,), np.int64)
-        super().__init__(env, observation_space=space)
+        self._token_ids = env.vocabulary.token_ids
+        self._example: IntArray = np.zeros(n, np.int64)
+        assert isinstance(env.action_space, gym.spaces.Discrete)
+        self._actions = int(env.action_space.n)
+        most = max(len(env.vocabulary), length) - 1
+        low = np.full(length + 1 + (self._actions if prior else 0), FREE, np.float32)
+        high = np.full_like(low, most)
+        low[length + 1 :], high[length + 1 :] = -np.inf, 0
+        super().__init__(env, observation_space=gym.spaces.Box(low, high, dtype=np.float32))
 
-    def reset(self) -> IntArray:
-        """Begins all episodes; returns observations of shape (N, length + 1)."""
+    def reset(self) -> Observations:
+        """Begins all episodes; returns observations (see the class)."""
         self._prefix = cast(IntArray, self.venv.reset())
         self._plan(np.ones(self.num_envs, np.bool_))
         return self._observe()
@@ -104,9 +118,10 @@ class EliteEpisodes(VecEnvWrapper):
         scaled = np.zeros(len(rewards), np.float32)
         for i in np.flatnonzero(dones):
             scaled[i] = self._scaled(float(rewards[i]), float(self._parent[i]))
-            infos[i]["terminal_observation"] = np.append(
-                infos[i]["terminal_observation"], self._length - 1
-            )
+            last = np.zeros(self.observation_space.shape or (), np.float32)
+            last[: self._length] = infos[i]["terminal_observation"]
+            last[self._length] = self._length - 1
+            infos[i]["terminal_observation"] = last
         self._plan(np.asarray(dones, np.bool_))
         return self._observe(), scaled, dones, infos
 
@@ -142,9 +157,29 @@ class EliteEpisodes(VecEnvWrapper):
         filled: IntArray = (self._prefix != FREE).sum(axis=1)
         return np.minimum(filled, self._length - 1)
 
-    def _observe(self) -> IntArray:
+    def _observe(self) -> Observations:
         settled = np.where(self._prefix != FREE, self._prefix, self._kept)
-        return np.concatenate([settled, self._steps()[:, None]], axis=1)
+        parts = [settled, self._steps()[:, None]]
+        if self._prior:
+            parts.append(self._prior * self._opinion())
+        return np.concatenate(parts, axis=1).astype(np.float32)
+
+    def _opinion(self) -> NDArray[np.float64]:
+        """Returns the LM's log-probability of every action; zeros where the token is kept."""
+        opinion = np.zeros((self.num_envs, self._actions))
+        asked = [i for i, step in enumerate(self._steps()) if self._kept[i, step] == FREE]
+        if asked:
+            prompts = [
+                Prompt(tuple(self._token_ids[a] for a in self._prefix[i] if a != FREE))
+                for i in asked
+            ]
+            found = self._objective.next_token_logprobs(
+                self._example[asked].tolist(), prompts, self._token_ids
+            )
+            opinion[asked, : len(self._token_ids)] = found
+            # The LM has no opinion on stopping: as likely as a token on average.
+            opinion[asked, len(self._token_ids) :] = -np.log(len(self._token_ids))
+        return opinion
 
     def _scaled(self, reward: float, parent: float) -> float:
         moments, value = (
@@ -157,6 +192,7 @@ class EliteEpisodes(VecEnvWrapper):
         """Decides for each new episode where it starts from."""
         elites = self._best() if self._share and which.any() else []
         for i in np.flatnonzero(which):
+            self._example[i] = self._random.integers(self._objective.n_examples)
             self._kept[i] = self._old[i] = FREE
             self._parent[i] = np.nan
             if len(elites) < self._elites or self._random.random() >= self._share:

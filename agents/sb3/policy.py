@@ -39,37 +39,48 @@ def reduce_embeddings(embeddings: NDArray[np.float64], width: int) -> NDArray[np
 class PrefixFeatures(BaseFeaturesExtractor):
     """The prompt as far as it is settled: an embedding a position, then the step one-hot.
 
-    Observations have shape (batch, length + 1): action indices or -1, and last the position to
-    fill (see ``elites``). Features have shape (batch, length * width + length).
+    Observations have shape (batch, length + 1): action indices or -1, then the position to fill;
+    with a prior, one number more an action (see ``elites``). Features have shape
+    (batch, length * width + length), and the prior goes on behind them as it is.
     """
 
-    def __init__(self, observation_space: gym.Space[Any], embeddings: NDArray[np.float32]) -> None:
+    def __init__(
+        self,
+        observation_space: gym.Space[Any],
+        embeddings: NDArray[np.float32],
+        actions: int,
+        prior: bool,
+    ) -> None:
         """Keeps a copy of the embedding rows as a buffer, outside parameters and saved state."""
         assert isinstance(observation_space, gym.spaces.Box)
-        length = int(observation_space.shape[0]) - 1
+        behind = actions if prior else 0
+        length = int(observation_space.shape[0]) - 1 - behind
         width = embeddings.shape[1]
-        super().__init__(observation_space, features_dim=length * width + length)
+        super().__init__(observation_space, features_dim=length * width + length + behind)
         self.length = length
+        self.prior = behind
         # Row 0 stands for an empty position; a stop action has no row and never is in a prompt.
         table = np.concatenate([np.zeros((1, width), np.float32), embeddings.astype(np.float32)])
         self.register_buffer("table", torch.from_numpy(table), persistent=False)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Maps observations (batch, length + 1) to features (batch, features_dim)."""
+        """Maps observations to features (batch, features_dim)."""
         table: torch.Tensor = self.get_buffer("table")
-        filled = table[observations[:, :-1].long() + 1].flatten(1)
-        step = observations[:, -1].long()
-        return torch.cat([filled, nn.functional.one_hot(step, self.length).float()], dim=1)
+        filled = table[observations[:, : self.length].long() + 1].flatten(1)
+        step = nn.functional.one_hot(observations[:, self.length].long(), self.length)
+        return torch.cat([filled, step.float(), observations[:, self.length + 1 :]], dim=1)
 
 
 class PrefixNetwork(nn.Module):
-    """Two small networks of the features; the actor's keeps the step one-hot at its end."""
+    """Two small networks of the features; the actor's keeps step one-hot and prior at its end."""
 
-    def __init__(self, features: int, length: int, hidden: int) -> None:
+    def __init__(self, features: int, length: int, prior: int, hidden: int) -> None:
         """Makes both networks with one hidden layer of ``hidden`` units."""
         super().__init__()
-        self.length = length
-        self.latent_dim_pi = hidden + length
+        features -= prior
+        self.features = features
+        self.behind = length + prior
+        self.latent_dim_pi = hidden + length + prior
         self.latent_dim_vf = hidden
         self.actor = nn.Sequential(nn.Linear(features, hidden), nn.Tanh())
         self.critic = nn.Sequential(nn.Linear(features, hidden), nn.Tanh())
@@ -79,36 +90,40 @@ class PrefixNetwork(nn.Module):
         return self.forward_actor(features), self.forward_critic(features)
 
     def forward_actor(self, features: torch.Tensor) -> torch.Tensor:
-        """Returns shape (batch, hidden + length)."""
-        return torch.cat([self.actor(features), features[:, -self.length :]], dim=1)
+        """Returns shape (batch, hidden + length + prior)."""
+        hidden = self.actor(features[:, : self.features])
+        return torch.cat([hidden, features[:, -self.behind :]], dim=1)
 
     def forward_critic(self, features: torch.Tensor) -> torch.Tensor:
         """Returns shape (batch, hidden)."""
-        latent: torch.Tensor = self.critic(features)
+        latent: torch.Tensor = self.critic(features[:, : self.features])
         return latent
 
 
 class EmbeddingHead(nn.Module):
-    """Logits ``E q(state) + b(step)``: E frozen rows, q linear, b one bias a step and action.
+    """Logits ``p + E q(state) + b(step)``: p prior, E frozen rows, q linear, b a bias an action.
 
-    q and b start at zero, so the first prompts are uniform. Through E, what is learned of one token
-    carries over to its neighbours; b is for what only that token does.
+    q and b start at zero, so the first prompts are those of the prior (uniform without one).
+    Through E, what is learned of one token carries over to its neighbours; b is for what only that
+    token does.
     """
 
     def __init__(
-        self, latent: int, length: int, embeddings: NDArray[np.float32], actions: int
+        self, latent: int, length: int, prior: int, embeddings: NDArray[np.float32], actions: int
     ) -> None:
         """Makes the head.
 
         Args:
-            latent: width of the actor's latent vector, step one-hot included.
+            latent: width of the actor's latent vector, step one-hot and prior included.
             length: prompt length in tokens.
+            prior: number of actions that have a prior: all or none.
             embeddings: shape (n_tokens, width).
             actions: number of actions; those beyond the tokens (stop) have a bias only.
         """
         super().__init__()
         self.length = length
-        self.query = nn.Linear(latent, embeddings.shape[1])
+        self.state = latent - prior
+        self.query = nn.Linear(self.state, embeddings.shape[1])
         self.bias = nn.Parameter(torch.zeros(length, actions))
         nn.init.zeros_(self.query.weight)
         nn.init.zeros_(self.query.bias)
@@ -119,13 +134,14 @@ class EmbeddingHead(nn.Module):
     def forward(self, latent: torch.Tensor) -> torch.Tensor:
         """Maps latent vectors (batch, latent) to logits (batch, actions)."""
         rows: torch.Tensor = self.get_buffer("rows")
-        logits: torch.Tensor = self.query(latent) @ rows.T
-        return logits + latent[:, -self.length :] @ self.bias
+        state, prior = latent[:, : self.state], latent[:, self.state :]
+        logits: torch.Tensor = self.query(state) @ rows.T + state[:, -self.length :] @ self.bias
+        return logits + prior if prior.shape[1] else logits
 
 
 def _install_network(policy: Any, hidden: int) -> None:
     extractor = policy.features_extractor
-    network = PrefixNetwork(extractor.features_dim, extractor.length, hidden)
+    network = PrefixNetwork(extractor.features_dim, extractor.length, extractor.prior, hidden)
     policy.mlp_extractor = network.to(policy.device)
 
 
@@ -133,6 +149,7 @@ def _install_head(policy: Any, embeddings: NDArray[np.float32], lr_schedule: Sch
     head = EmbeddingHead(
         policy.mlp_extractor.latent_dim_pi,
         policy.features_extractor.length,
+        policy.features_extractor.prior,
         embeddings,
         int(policy.action_space.n),
     )
@@ -155,6 +172,7 @@ class _EmbeddingNetworks:
         lr_schedule: Schedule,
         *args: Any,
         embeddings: NDArray[np.float32],
+        prior: bool = False,
         hidden: int = 64,
         **kwargs: Any,
     ) -> None:
@@ -166,10 +184,13 @@ class _EmbeddingNetworks:
             lr_schedule: of the optimizer.
             *args: passed on.
             embeddings: row of each token of the action vocabulary, shape (n_tokens, width).
+            prior: whether observations end in a log-probability of every action.
             hidden: units of the one hidden layer of actor and critic.
             **kwargs: passed on.
         """
+        assert isinstance(action_space, gym.spaces.Discrete)
         self._embeddings = embeddings
+        self._prior = prior
         self._hidden = hidden
         built: Any = super().__init__
         built(
@@ -180,7 +201,11 @@ class _EmbeddingNetworks:
             **kwargs
             | {
                 "features_extractor_class": PrefixFeatures,
-                "features_extractor_kwargs": {"embeddings": embeddings},
+                "features_extractor_kwargs": {
+                    "embeddings": embeddings,
+                    "actions": int(action_space.n),
+                    "prior": prior,
+                },
                 # Orthogonal initialisation would overwrite the head's zeros.
                 "ortho_init": False,
             },
@@ -198,7 +223,11 @@ class _EmbeddingNetworks:
         data: dict[str, Any] = super()._get_constructor_parameters()  # type: ignore[misc]
         for fixed in ("features_extractor_class", "features_extractor_kwargs", "ortho_init"):
             data.pop(fixed, None)
-        return data | {"embeddings": self._embeddings, "hidden": self._hidden}
+        return data | {
+            "embeddings": self._embeddings,
+            "prior": self._prior,
+            "hidden": self._hidden,
+        }
 
 
 class EmbeddingPolicy(_EmbeddingNetworks, ActorCriticPolicy):

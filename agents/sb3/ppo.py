@@ -41,9 +41,10 @@ class PPOAgent:
         hidden: units of the policy's hidden layer.
         embedding_width: directions of the embedding rows that the policy sees.
         stop_action: whether the agent may end a prompt early (variable length, masked).
-        lm_samples: prompts that are sampled from the frozen LM itself, as continuations of train
-            examples, before learning begins; they are scored and charged like all others. 0 for
-            none. Left out where the LM cannot (the prompt stands before the input).
+        lm_prior: weight of the frozen LM's own next-token log-probabilities, behind a train example
+            drawn for each episode, in the logits: at 1 the first prompts are samples of the LM
+            itself. One LM forward an episode, charged. 0 for none; left out where the LM cannot
+            (the prompt stands before the input).
         elite_share: of episodes that keep most tokens of one of the best prompts so far; the policy
             chooses the others. 0 is plain PPO.
         elites: how many of the best prompts count.
@@ -65,7 +66,7 @@ class PPOAgent:
     hidden: int = 64
     embedding_width: int = 64
     stop_action: bool = False
-    lm_samples: int = 64
+    lm_prior: float = 1.0
     elite_share: float = 0.7
     elites: int = 16
     most_free: int = 3
@@ -97,8 +98,8 @@ class PPOAgent:
         ):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} must be 1 or more, not {getattr(self, name)}.")
-        if self.lm_samples < 0:
-            raise ConfigError(f"lm_samples must be 0 or more, not {self.lm_samples}.")
+        if not 0 <= self.lm_prior < math.inf:
+            raise ConfigError(f"lm_prior must be 0 or more, not {self.lm_prior}.")
         for name in ("learning_rate", "clip_range", "target_kl"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name} must be positive, not {getattr(self, name)}.")
@@ -119,8 +120,6 @@ class PPOAgent:
             problem.lm.embeddings(problem.vocabulary.token_ids), self.embedding_width
         )
         seeds = np.random.SeedSequence(seed)
-        if self.lm_samples and problem.objective.samples_prompts:
-            self._seed_archive(problem, int(seeds.spawn(1)[0].generate_state(1)[0]), on_event)
         restarts = 0
         while True:
             watcher = Diagnostics(
@@ -136,20 +135,6 @@ class PPOAgent:
             model.learn(2**62, callback=CallbackList([watcher, *self.callbacks]))
             restarts += 1
 
-    def _seed_archive(self, problem: Problem, seed: int, on_event: OnEvent) -> None:
-        """Scores prompts that the LM itself proposes, so that elites are there from the start."""
-        objective = problem.objective
-        affordable = objective.remaining // (objective.n_examples + 1)
-        samples = objective.sample_prompts(
-            min(self.lm_samples, affordable),
-            problem.vocabulary.token_ids,
-            length=problem.length,
-            seed=seed,
-        )
-        for start in range(0, len(samples), self.n_envs):
-            objective.evaluate(samples[start : start + self.n_envs])
-            on_event(problem.event())
-
     def _learner(self, problem: Problem, embeddings: Any, seed: int) -> "PPO | MaskablePPO":
         from sb3_contrib import MaskablePPO
         from stable_baselines3 import PPO
@@ -158,6 +143,7 @@ class PPOAgent:
         from rlprompt.agents.sb3.policy import EmbeddingPolicy, MaskableEmbeddingPolicy
         from rlprompt.agents.sb3.vec_env import PromptVecEnv
 
+        prior = self.lm_prior if problem.objective.predicts_tokens else 0.0
         prompts = PromptVecEnv(
             problem.objective,
             problem.vocabulary,
@@ -168,6 +154,7 @@ class PPOAgent:
         env = EliteEpisodes(
             prompts,
             length=problem.length,
+            prior=prior,
             share=self.elite_share,
             elites=self.elites,
             most_free=self.most_free,
@@ -190,7 +177,11 @@ class PPOAgent:
             "seed": seed,
             "device": "cpu",
             "tensorboard_log": None if self.log_folder is None else str(Path(self.log_folder)),
-            "policy_kwargs": {"embeddings": embeddings, "hidden": self.hidden},
+            "policy_kwargs": {
+                "embeddings": embeddings,
+                "prior": bool(prior),
+                "hidden": self.hidden,
+            },
         }
         if self.log_folder is not None and find_spec("tensorboard") is None:
             raise ConfigError("log_folder needs a package: pip install 'rlprompt[tensorboard]'.")

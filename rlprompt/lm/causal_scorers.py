@@ -23,7 +23,7 @@ from rlprompt.lm.packing import Row, pack, stack
 
 
 class AfterInputScorer(BatchedScorer):
-    """Rows are examples, prompts are packed. Implements ``ChoiceScorer`` and ``PromptSampler``."""
+    """Rows are examples, prompts are packed. Implements ``ChoiceScorer`` and ``NextToken``."""
 
     def __init__(self, backbone: Backbone, inputs: Inputs, n_labels: int, limits: Limits) -> None:
         """Sorts the examples by length, so that padding is short."""
@@ -61,34 +61,21 @@ class AfterInputScorer(BatchedScorer):
         return result
 
     @torch.inference_mode()
-    def sample_prompts(
-        self,
-        rows: Sequence[int],
-        ids: Sequence[int],
-        *,
-        length: int,
-        generator: np.random.Generator,
-    ) -> list[Prompt]:
-        """See :meth:`rlprompt.lm.protocol.PromptSampler.sample_prompts`."""
-        # Drawn beforehand, so that batches of other sizes draw the same prompts.
-        draws = generator.random((len(rows), length))
-        place = {row: n for n, row in enumerate(rows)}
+    def next_token_logprobs(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int]
+    ) -> FloatArray:
+        """See :meth:`rlprompt.lm.protocol.NextToken.next_token_logprobs`."""
+        result = np.empty((len(prompts), len(ids)))
         head = self.backbone.rows_of_head(ids)
-        drawn: list[tuple[int, ...]] = [()] * len(rows)
         for block in self._blocks():
-            wanted = [n for n, row in enumerate(block.rows.tolist()) if row in place]
-            if not wanted:
-                continue
-            prefixes = block.part(wanted)
-            places = [place[row] for row in prefixes.rows.tolist()]
-            for step in range(length):
-                row = stack([pack([drawn[n]], []) for n in places])
+            place = {row: n for n, row in enumerate(block.rows.tolist())}
+            asked = [n for n, row in enumerate(rows) if row in place]
+            if asked:
+                prefixes = block.part([place[rows[n]] for n in asked])
+                row = stack([pack([prompts[n].ids], []) for n in asked])
                 logits = self._forward.next_tokens(prefixes, row, head)[:, 0]
-                chances = logits.double().softmax(dim=-1).cumsum(dim=-1).cpu().numpy()
-                for n, chance in zip(places, chances, strict=True):
-                    choice = int(np.searchsorted(chance, draws[n, step]))
-                    drawn[n] += (int(ids[min(choice, len(ids) - 1)]),)
-        return [Prompt(prompt) for prompt in drawn]
+                result[asked] = logits.double().log_softmax(dim=-1).cpu().numpy()
+        return result
 
     def _packs(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Groups prompts so that a row stays within its token limit."""

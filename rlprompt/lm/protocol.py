@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
 from rlprompt.tasks.examples import Example
@@ -97,27 +95,21 @@ class ChoiceScorer(Protocol):
 
 
 @runtime_checkable
-class PromptSampler(Protocol):
-    """A scorer that can also let the LM itself propose prompts. Not every scorer can."""
+class NextToken(Protocol):
+    """A scorer that also says how the LM itself would go on with a prompt. Not every scorer can."""
 
-    def sample_prompts(
-        self,
-        rows: Sequence[int],
-        ids: Sequence[int],
-        *,
-        length: int,
-        generator: np.random.Generator,
-    ) -> list[Prompt]:
-        """Continues what stands left of the prompt in some examples, token by token.
+    def next_token_logprobs(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int]
+    ) -> FloatArray:
+        """Predicts the next token of unfinished prompts, one LM forward each.
 
         Args:
-            rows: distinct indices of examples; each gives one prompt, in one LM forward.
+            rows: for each prompt the index of the example that stands left of it.
+            prompts: the unfinished prompts, the empty one included.
             ids: token ids to choose from.
-            length: tokens of each prompt.
-            generator: source of randomness.
 
         Returns:
-            One prompt a row, each token drawn with its probability under the LM among ``ids``.
+            Log-probabilities of ``ids``, normalised among them, shape (len(prompts), len(ids)).
         """
 
 

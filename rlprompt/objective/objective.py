@@ -8,7 +8,7 @@ import numpy as np
 
 from rlprompt.core.archive import Archive
 from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
-from rlprompt.core.evaluation import Evaluation
+from rlprompt.core.evaluation import Evaluation, FloatArray
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.objective.split_scorer import SplitScorer
@@ -82,6 +82,7 @@ class Objective:
         self._reward = reward
         self._known: dict[Prompt, Scored] = {}
         self._open: set[Prompt] = set()
+        self._asked: set[tuple[int, tuple[int, ...]]] = set()
         self._stall_calls = stall_calls
         self._calls_without_news = 0
         self._canonical = lru_cache(maxsize=200_000)(
@@ -112,27 +113,36 @@ class Objective:
         return self._canonical(prompt)
 
     @property
-    def samples_prompts(self) -> bool:
-        """Whether the LM itself can propose prompts (see :meth:`sample_prompts`)."""
-        return self._scorer.samples_prompts
+    def predicts_tokens(self) -> bool:
+        """Whether :meth:`next_token_logprobs` is to be had."""
+        return self._scorer.predicts_tokens
 
-    def sample_prompts(self, n: int, ids: Sequence[int], *, length: int, seed: int) -> list[Prompt]:
-        """Samples prompts from the frozen LM itself, as continuations of train examples.
+    def next_token_logprobs(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int]
+    ) -> FloatArray:
+        """Returns how the frozen LM itself would go on with prompts, each behind a train example.
 
-        They are not scored. Each costs one LM forward: one example, one prompt.
+        One LM forward a prompt; going on with a prompt behind the same example by one token goes on
+        with its forward.
 
         Args:
-            n: number of prompts.
+            rows: index of the train example of each prompt.
+            prompts: the unfinished prompts.
             ids: token ids to choose from.
-            length: tokens of each prompt.
-            seed: of the examples and the draws.
+
+        Returns:
+            Log-probabilities among ``ids``, shape (len(prompts), len(ids)).
 
         Raises:
             BudgetExhausted: the budget does not cover them.
-            ConfigError: the LM cannot propose prompts in this template.
+            ConfigError: the LM cannot do so in this template.
         """
-        self.ledger.charge(n, self.budget)
-        return self._scorer.sample_prompts(n, ids, length, seed, self.ledger)
+        asked = [(row, p.ids) for row, p in zip(rows, prompts, strict=True)]
+        new = {key for key in asked if key not in self._asked}
+        begun = [key for key in new if not key[1] or (key[0], key[1][:-1]) not in self._asked]
+        self.ledger.charge(len(begun), self.budget)
+        self._asked |= new
+        return self._scorer.next_token_logprobs(rows, prompts, ids, self.ledger)
 
     def evaluate(self, prompts: Sequence[Prompt]) -> list[Scored]:
         """Scores prompts, in one LM call for all that are new.

@@ -10,7 +10,7 @@ from rlprompt.core.evaluation import FloatArray, IntArray
 from rlprompt.core.hashing import content_hash
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, PromptSampler
+from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, NextToken
 from rlprompt.objective.evaluation_log import Batch, EvaluationLog
 from rlprompt.tasks.examples import Split
 from rlprompt.tasks.template import Template
@@ -120,51 +120,56 @@ class SplitScorer:
         return [self.known(p) for p in prompts]
 
     @property
-    def samples_prompts(self) -> bool:
-        """Whether the LM can propose prompts itself in this template."""
-        return isinstance(self.scorer, PromptSampler)
+    def predicts_tokens(self) -> bool:
+        """Whether the LM can say how it would go on with a prompt in this template."""
+        return isinstance(self.scorer, NextToken)
 
-    def sample_prompts(
-        self, n: int, ids: Sequence[int], length: int, seed: int, ledger: Ledger
-    ) -> list[Prompt]:
-        """Lets the LM continue ``n`` examples, each drawn in turn from a shuffled split.
+    def next_token_logprobs(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int], ledger: Ledger
+    ) -> FloatArray:
+        """Predicts the next token of unfinished prompts, each behind one example.
 
         Args:
-            n: number of prompts, one LM forward each.
+            rows: index of the example of each prompt.
+            prompts: the unfinished prompts.
             ids: token ids to choose from.
-            length: tokens of each prompt.
-            seed: of shuffle and draws.
             ledger: counts what was computed or replayed; charging is the caller's business.
 
+        Returns:
+            Log-probabilities among ``ids``, shape (len(prompts), len(ids)).
+
         Raises:
-            ConfigError: the LM cannot propose prompts in this template.
+            ConfigError: the LM cannot do so in this template.
         """
         scorer = self.scorer
-        if not isinstance(scorer, PromptSampler):
+        if not isinstance(scorer, NextToken):
             raise ConfigError(
-                "The LM can continue the input only where the prompt follows it, as in "
+                "The LM can go on with the input only where the prompt follows it, as in "
                 "'{text}{prompt}', and where prompts can be packed."
             )
-        # In the log as an array of token ids: exact in float32 up to 16 million.
-        context = content_hash([self.context, "samples", n, list(ids), length, seed])
-        known = self._log.get(context, Prompt())
-        if known is None:
-            generator = np.random.default_rng(seed)
+        context = content_hash([self.context, "next token", list(ids)])
+        # In the log the number of the example stands before the prompt's own ids.
+        keys = [Prompt((row, *p.ids)) for row, p in zip(rows, prompts, strict=True)]
+        missing = [
+            n
+            for n, key in enumerate(keys)
+            if self._log.get(context, key) is None and key not in keys[:n]
+        ]
+        ledger.computed += len(missing)
+        ledger.replayed += len(set(keys)) - len(missing)
+        if missing:
             meter = self._lm.meter
             tokens, seconds = meter.tokens, meter.seconds
-            drawn: list[Prompt] = []
-            while len(drawn) < n:
-                order = generator.permutation(self.n_examples)[: n - len(drawn)].tolist()
-                drawn += scorer.sample_prompts(order, ids, length=length, generator=generator)
-            known = np.asarray([prompt.ids for prompt in drawn], np.float64)
+            found = scorer.next_token_logprobs(
+                [rows[n] for n in missing], [prompts[n] for n in missing], ids
+            )
             batch = Batch(meter.tokens - tokens, meter.seconds - seconds)
-            self._log.put(context, [Prompt()], [known], batch)
-            ledger.computed += n
-        else:
-            ledger.replayed += n
-        batch = self._log.batch(context, Prompt())
-        ledger.count(batch, batch.tokens, batch.seconds)
-        return [Prompt(tuple(map(int, row))) for row in known]
+            self._log.put(context, [keys[n] for n in missing], list(map(_as_logged, found)), batch)
+        for key in keys:
+            batch = self._log.batch(context, key)
+            ledger.count(batch, batch.tokens, batch.seconds)
+        known = [self._log.get(context, key) for key in keys]
+        return np.stack([row for row in known if row is not None])
 
     def known(self, prompt: Prompt) -> FloatArray:
         """Returns a score that is in the log.
