@@ -44,7 +44,7 @@ class PPOAgent:
         lm_prior: weight of the frozen LM's own next-token log-probabilities, behind a train example
             drawn for each episode, in the logits: at 1 the first prompts are samples of the LM
             itself. One LM forward an episode, charged. 0 for none; left out where the LM cannot
-            (the prompt stands before the input).
+            (the prompt stands before the input) or the budget is below one rollout.
         elite_share: of episodes that keep most tokens of one of the best prompts so far; the policy
             chooses the others. 0 is plain PPO.
         elites: how many of the best prompts count.
@@ -143,7 +143,11 @@ class PPOAgent:
         from rlprompt.agents.sb3.policy import EmbeddingPolicy, MaskableEmbeddingPolicy
         from rlprompt.agents.sb3.vec_env import PromptVecEnv
 
-        prior = self.lm_prior if problem.objective.predicts_tokens else 0.0
+        objective = problem.objective
+        # An opinion costs a forward for each of the rollout's prompts, before these are paid.
+        rollout = self.n_envs * (objective.n_examples + 1)
+        known = objective.predicts_tokens and objective.budget.forwards >= rollout
+        prior = self.lm_prior if known else 0.0
         prompts = PromptVecEnv(
             problem.objective,
             problem.vocabulary,

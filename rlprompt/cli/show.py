@@ -104,7 +104,7 @@ def comparison(result: Result) -> Table:
         test = found.scores["test"]
         raw = test.uncalibrated
         what = Text.assemble(
-            (name, "bold" if n == 0 else ""), " ", (repr(found.prompt.text), "dim")
+            (name, "bold" if n == 0 else ""), "\n", (repr(found.prompt.text), "dim")
         )
         table.add_row(
             what, _share(test), _nats(test), f"{raw.accuracy:.3f} {raw.log_likelihood:.3f}"

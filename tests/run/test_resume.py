@@ -93,7 +93,9 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(folder, settings):
     command = [sys.executable, "-m", "rlprompt", "optimize"]
     command += [str(word) for pair in flags.items() for word in pair]
     options = {"env": environment(folder), "text": True, "stdout": -1, "stderr": -1}
-    with subprocess.Popen(command, **options) as process:
+    # A shell starts its background jobs with SIGINT ignored, and a child inherits that.
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, **options, **heard) as process:
         log, deadline = out / "evaluations.jsonl", time.monotonic() + 120
         while not (log.exists() and log.stat().st_size) and time.monotonic() < deadline:
             time.sleep(0.01)
