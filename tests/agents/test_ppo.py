@@ -24,6 +24,15 @@ def test_finds_the_planted_prompt_and_beats_random_on_every_seed(planted):
     assert sum(found) >= 4
 
 
+def test_finds_one_of_65536_prompts_on_every_seed_and_random_on_none(planted):
+    for seed in SEEDS:
+        learner, control = (planted(256, 2, prompts=320, seed=seed) for _ in range(2))
+        learner.solve(make_agent("ppo", {}), seed)
+        control.solve(make_agent("random", {}), seed)
+        assert learner.objective.archive.best.prompt == learner.lm.optimum
+        assert control.objective.archive.best.prompt != control.lm.optimum
+
+
 @pytest.mark.parametrize(
     "settings",
     [{"stop_action": True}, {"elite_share": 0.0}, {"stop_action": True, "elite_share": 0.0}],
