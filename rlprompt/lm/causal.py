@@ -103,14 +103,7 @@ class CausalLM:
         max_prompt_tokens: int,
     ) -> ChoiceScorer:
         """See :meth:`rlprompt.lm.protocol.FrozenLM.bind`."""
-        inputs = causal_inputs(
-            self._tokenizer,
-            template,
-            verbalizer,
-            examples,
-            max_prompt_tokens=max_prompt_tokens,
-            context=self.context,
-        )
+        inputs = self._inputs(template, verbalizer, examples, max_prompt_tokens)
         arguments = (self._backbone, inputs, len(verbalizer), self._limits)
         if not self._can_pack(inputs.longest):
             return PlainScorer(*arguments)
@@ -129,7 +122,17 @@ class CausalLM:
         max_prompt_tokens: int,
     ) -> ChoiceScorer:
         """Like :meth:`bind`, but always the plain path: the yardstick of tests and benchmarks."""
-        inputs = causal_inputs(
+        inputs = self._inputs(template, verbalizer, examples, max_prompt_tokens)
+        return PlainScorer(self._backbone, inputs, len(verbalizer), self._limits)
+
+    def _inputs(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        max_prompt_tokens: int,
+    ) -> Inputs:
+        return causal_inputs(
             self._tokenizer,
             template,
             verbalizer,
@@ -137,7 +140,6 @@ class CausalLM:
             max_prompt_tokens=max_prompt_tokens,
             context=self.context,
         )
-        return PlainScorer(self._backbone, inputs, len(verbalizer), self._limits)
 
     def embeddings(self, ids: Sequence[int]) -> FloatArray:
         """Returns copies of input embedding rows, shape (len(ids), width), float64."""

@@ -158,13 +158,12 @@ class SplitScorer:
         ledger.computed += len(missing)
         ledger.replayed += len(set(keys)) - len(missing)
         if missing:
-            meter = self._lm.meter
-            tokens, seconds = meter.tokens, meter.seconds
+            before = self._spent()
             found = scorer.next_token_logprobs(
                 [rows[n] for n in missing], [prompts[n] for n in missing], ids
             )
-            batch = Batch(meter.tokens - tokens, meter.seconds - seconds)
-            self._log.put(context, [keys[n] for n in missing], list(map(_as_logged, found)), batch)
+            scores = dict(zip([keys[n] for n in missing], map(_as_logged, found), strict=True))
+            self._keep(context, scores, before)
         for key in keys:
             batch = self._log.batch(context, key)
             ledger.count(batch, batch.tokens, batch.seconds)
@@ -188,8 +187,7 @@ class SplitScorer:
 
     def _compute(self, missing: list[Prompt], prefixes: bool) -> None:
         found: dict[Prompt, FloatArray] = {}
-        meter = self._lm.meter
-        tokens, seconds = meter.tokens, meter.seconds
+        before = self._spent()
         by_prefix = [p for p in missing if p] if prefixes else []
         whole = [p for p in missing if p not in by_prefix]
         if by_prefix:
@@ -201,8 +199,17 @@ class SplitScorer:
         if whole:
             for prompt, row in zip(whole, self.scorer.choice_logprobs(whole), strict=True):
                 found[prompt] = _as_logged(row)
-        batch = Batch(meter.tokens - tokens, meter.seconds - seconds)
-        self._log.put(self.context, list(found), list(found.values()), batch)
+        self._keep(self.context, found, before)
+
+    def _spent(self) -> Batch:
+        """Returns what the LM has spent so far."""
+        return Batch(self._lm.meter.tokens, self._lm.meter.seconds)
+
+    def _keep(self, context: str, found: dict[Prompt, FloatArray], before: Batch) -> None:
+        """Logs what an LM call found, with what the LM has spent since ``before``."""
+        now = self._spent()
+        batch = Batch(now.tokens - before.tokens, now.seconds - before.seconds)
+        self._log.put(context, list(found), list(found.values()), batch)
 
 
 def _as_logged(scores: FloatArray) -> FloatArray:
