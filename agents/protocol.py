@@ -76,16 +76,20 @@ class Agent(Protocol):
 
 
 AGENTS: Registry[type[Agent]] = Registry("agent")
-AGENTS.register(
-    "ppo",
-    "rlprompt.agents.sb3.ppo:PPOAgent",
-    "stable-baselines3's PPO, logits from the frozen LM's embedding rows",
-)
-AGENTS.register(
-    "random",
-    "rlprompt.agents.random_search:RandomSearch",
-    "uniform prompts from the same vocabulary: the control every number needs",
-)
+for _name, _target, _summary in (
+    ("ppo", "sb3.ppo:PPOAgent", "stable-baselines3's PPO, logits from the LM's embedding rows"),
+    ("random", "random_search:RandomSearch", "uniform prompts: the control every number needs"),
+    ("single-token", "single_token:SingleToken", "every token alone, then the best ones together"),
+    ("lm-samples", "lm_samples:LMSamples", "best of N prompts sampled from the frozen LM itself"),
+    ("greedy", "greedy:Greedy", "token by token, from a vocabulary pruned by single-token effect"),
+    ("beam", "beam:Beam", "greedy that keeps several prefixes (ClaPS's pruned vocabulary)"),
+    ("hill-climb", "hill_climb:HillClimb", "one-token substitutions, with restarts"),
+    ("genetic", "genetic:Genetic", "mutation and crossover on an elite"),
+    ("bayesian", "bayesian:Bayesian", "genetic proposals screened by a Gaussian process"),
+    ("categorical", "categorical:Categorical", "BDPL: a policy gradient without a network"),
+    ("soft-q", "soft_q:SoftQ", "RLPrompt's soft Q-learning"),
+):
+    AGENTS.register(_name, f"rlprompt.agents.{_target}", _summary)
 
 
 def make_agent(name: str, settings: dict[str, Any]) -> Agent:

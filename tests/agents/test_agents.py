@@ -64,7 +64,7 @@ def test_proposes_prompts_of_the_vocabulary_and_length(name, planted, monkeypatc
     given.solve(make_agent(name, {}))
     allowed = set(given.problem.vocabulary.token_ids)
     assert len(proposed) >= 64
-    assert {len(prompt) for prompt in proposed} == {3}
+    assert {len(prompt) for prompt in proposed} <= {1, 2, 3}
     assert all(set(prompt.ids) <= allowed for prompt in proposed)
 
 
