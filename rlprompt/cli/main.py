@@ -128,6 +128,9 @@ def optimize(
         list[str] | None,
         typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
     ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
+    ] = None,
     manual_prompt: Annotated[
         list[str] | None, typer.Option(help="Hand-written prompt to compare with; repeatable.")
     ] = None,
@@ -174,6 +177,7 @@ def optimize(
         "test_limit": test_limit,
         "template": template,
         "words": {k: v.split(",") for k, v in label_words.items()} if label_words else None,
+        "data_root": data_root,
         "columns": _pairs("--column", column),
         "manual_prompts": manual_prompt or None,
         "revision": revision,

@@ -13,7 +13,7 @@ from rlprompt.lm.loading import LMConfig, find_source
 from rlprompt.rewards import REWARDS
 
 #: Fields that say how a run is carried out, not what comes out of it.
-_NOT_OUTCOME = ("out", "threads")
+_NOT_OUTCOME = ("out", "threads", "data_root")
 
 _LEAST = {
     "budget": 1,
@@ -48,6 +48,7 @@ class RunConfig:
         test_limit: score only the first so many test examples; None for all.
         template: in place of the task's own.
         words: label words in place of the task's own.
+        data_root: folder that ``{data_root}`` stands for in a task's ``.toml`` file.
         columns: input field or 'label' to the column of the data.
         manual_prompts: hand-written prompts in place of the task's own.
         revision: of the LM on the hub.
@@ -75,6 +76,7 @@ class RunConfig:
     test_limit: int | None = None
     template: str | None = None
     words: Mapping[str, str | Sequence[str]] | None = None
+    data_root: Path | None = None
     columns: Mapping[str, str] | None = None
     manual_prompts: tuple[str, ...] | None = None
     revision: str | None = None

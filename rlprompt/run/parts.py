@@ -26,6 +26,7 @@ def task_of(config: RunConfig) -> Task:
         config.task,
         config.split_seed,
         config.shots,
+        data_root=config.data_root,
         words=config.words,
         template=config.template,
         columns=config.columns,

@@ -14,6 +14,9 @@ Every key but the data is optional::
     [words]                         # label = word or words
     negative = "bad"
     positive = ["good", "great"]
+
+Paths may hold two placeholders: ``{data_root}``, a folder that the user of the file names when it is
+used, and ``{split_seed}``, for a folder with ready splits of several seeds.
 """
 
 import tomllib
@@ -30,6 +33,9 @@ from rlprompt.tasks.task import Task, few_shot
 from rlprompt.tasks.template import Template
 
 _LABEL = "label"
+_PATHS = ("data", "folder", "test")
+ROOT = "{data_root}"
+SEED = "{split_seed}"
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,8 @@ class TaskConfig:
     Attributes:
         name: name for reports.
         data: data file, or ``hub:NAME[:CONFIG][@SPLIT]``; few-shot splits are drawn from it.
-        folder: folder of ready splits, in place of ``data``.
+        folder: folder of ready splits, in place of ``data``; ``{split_seed}`` in it stands for the
+            seed.
         test: test set that goes with ``data``, in the same form.
         columns: column of each template field; the key 'label' is the column of the label.
         template: see :class:`Template`.
@@ -91,8 +98,12 @@ class TaskConfig:
                 )
 
     @classmethod
-    def load(cls, path: str | Path) -> "TaskConfig":
+    def load(cls, path: str | Path, data_root: str | Path | None = None) -> "TaskConfig":
         """Reads a TOML file; relative paths in it start from its folder.
+
+        Args:
+            path: the file.
+            data_root: what ``{data_root}`` stands for in its paths.
 
         Raises:
             ConfigError: the file is missing or no TOML, a key is unknown, a value of wrong type.
@@ -104,16 +115,26 @@ class TaskConfig:
             raise ConfigError(f"Cannot read {path}: {error.strerror or error}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path} is no TOML file: {error}.") from error
-        return cls.parse({"name": path.stem, **values}, base=path.parent, source=str(path))
+        return cls.parse(
+            {"name": path.stem, **values}, base=path.parent, source=str(path), data_root=data_root
+        )
 
     @classmethod
-    def parse(cls, values: Mapping[str, Any], *, base: Path, source: str) -> "TaskConfig":
+    def parse(
+        cls,
+        values: Mapping[str, Any],
+        *,
+        base: Path,
+        source: str,
+        data_root: str | Path | None = None,
+    ) -> "TaskConfig":
         """Checks the values of a TOML file.
 
         Args:
             values: what the TOML holds.
             base: folder that relative paths start from.
             source: name of the file, for messages.
+            data_root: what ``{data_root}`` stands for in the paths.
 
         Raises:
             ConfigError: a key is unknown or a value of wrong type.
@@ -127,9 +148,9 @@ class TaskConfig:
                 )
             _check_type(source, key, value)
         checked = dict(values)
-        for key in ("data", "folder", "test"):
+        for key in _PATHS:
             if key in checked and not checked[key].startswith(HUB):
-                checked[key] = str(base / checked[key])
+                checked[key] = str(base / _rooted(source, key, checked[key], data_root))
         if "manual_prompts" in checked:
             checked["manual_prompts"] = tuple(checked["manual_prompts"])
         return cls(**checked)
@@ -149,7 +170,7 @@ class TaskConfig:
         columns = {key: value for key, value in self.columns.items() if key != _LABEL}
         label = self.columns.get(_LABEL, _LABEL)
         if self.folder is not None:
-            return self._ready(self.folder, template, columns, label)
+            return self._ready(self.folder, seed, template, columns, label)
         pool, test = (
             None
             if source is None
@@ -171,13 +192,15 @@ class TaskConfig:
         )
 
     def _ready(
-        self, folder: str, template: Template, columns: Mapping[str, str], label: str
+        self, source: str, seed: int, template: Template, columns: Mapping[str, str], label: str
     ) -> Task:
+        folder = source.replace(SEED, str(seed))
         tables = load_split_folder(folder, template.fields, columns=columns, label=label)
         parts = (tables.train, tables.dev, tables.test)
         labels = label_names(parts)
         train, dev, test = (table.examples(labels) for table in parts)
-        note = f"The splits are those of {Path(folder).name}; seed and shots do not change them."
+        fixed = "shots do" if SEED in source else "seed and shots do"
+        note = f"The splits are those of {Path(folder).name}; {fixed} not change them."
         return Task.from_splits(
             self.name,
             labels,
@@ -191,6 +214,17 @@ class TaskConfig:
 
 
 _INTEGERS = ("shots", "test_size")
+
+
+def _rooted(source: str, key: str, path: str, data_root: str | Path | None) -> str:
+    """Puts the user's data folder into a path of the file."""
+    if ROOT not in path:
+        return path
+    if data_root is None:
+        raise ConfigError(
+            f"{source}: {key} = {path!r} lies in a folder that you name: give --data-root DIR."
+        )
+    return path.replace(ROOT, str(Path(data_root).absolute()))
 
 
 def _check_type(source: str, key: str, value: object) -> None:

@@ -41,6 +41,8 @@ def load_task(
     name_or_path: str | Path,
     seed: int,
     shots: int | None = None,
+    *,
+    data_root: str | Path | None = None,
     **overrides: Unpack[TaskOverrides],
 ) -> Task:
     """Makes a task of whatever a user names it by.
@@ -51,6 +53,7 @@ def load_task(
             ``module:function`` of a function (seed, shots) -> Task.
         seed: seed of the few-shot draw.
         shots: examples a class in train, and in dev; None for the task's own number, else 16.
+        data_root: what ``{data_root}`` stands for in the paths of a ``.toml`` file.
         **overrides: in place of the task's own settings; named as the keys of a task file.
 
     Raises:
@@ -66,7 +69,7 @@ def load_task(
     if name in TASKS:
         return _from_builder(name, seed, shots, given)
     if path.suffix == ".toml":
-        config = TaskConfig.load(path)
+        config = TaskConfig.load(path, data_root)
         return replace(config, **given).build(seed, shots)
     if name.startswith(HUB):
         config = TaskConfig(name=parse_hub(name)[0], data=name, **given)
