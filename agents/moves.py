@@ -88,8 +88,7 @@ class Search:
 
     def is_new(self, actions: Actions) -> bool:
         """Whether a prompt was not scored in this search."""
-        objective = self.problem.objective
-        return objective.canonical(self.problem.prompt(list(actions))) not in objective.archive
+        return not self.problem.objective.knows(self.problem.prompt(list(actions)))
 
     def actions_of(self, prompt: Prompt) -> Actions | None:
         """Returns a prompt as actions, None where a token is not in the vocabulary."""

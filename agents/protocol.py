@@ -76,6 +76,8 @@ class Agent(Protocol):
 
 
 AGENTS: Registry[type[Agent]] = Registry("agent")
+#: Settings that say how many prompts an agent proposes at once.
+_BATCHES = ("batch_size", "n_envs")
 for _name, _target, _summary in (
     ("ppo", "sb3.ppo:PPOAgent", "stable-baselines3's PPO, logits from the LM's embedding rows"),
     ("random", "random_search:RandomSearch", "uniform prompts: the control every number needs"),
@@ -120,6 +122,12 @@ def make_agent(name: str, settings: dict[str, Any]) -> Agent:
     except TypeError as error:
         raise ConfigError(f"Settings of the agent {name!r}: {error}.") from error
     return agent
+
+
+def generation(agent: Agent) -> int:
+    """Returns how many prompts an agent proposes at once, by its setting; 1 if it has none."""
+    names: list[str] = [f.name for f in fields(agent)] if is_dataclass(agent) else []
+    return max([1, *(getattr(agent, name) or 1 for name in _BATCHES if name in names)])
 
 
 def _is_agent(kind: Any) -> bool:

@@ -108,6 +108,10 @@ def optimize(
     split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
     length: Annotated[int | None, typer.Option(help="Tokens of a prompt.")] = None,
     reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    racing: Annotated[
+        bool | None,
+        typer.Option(help="Score on part of train first, on the rest only what may be good."),
+    ] = None,
     vocabulary_size: Annotated[
         int | None, typer.Option(help="Tokens that a prompt may be made of.")
     ] = None,
@@ -171,6 +175,7 @@ def optimize(
         "split_seed": split_seed,
         "length": length,
         "reward": reward,
+        "racing": racing,
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,
         "exclude": exclude or None,

@@ -8,9 +8,11 @@ import numpy as np
 
 from rlprompt.core.archive import Archive
 from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
-from rlprompt.core.evaluation import Evaluation, FloatArray
+from rlprompt.core.evaluation import Evaluation, FloatArray, IntArray
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
+from rlprompt.objective.account import Account, Due
+from rlprompt.objective.racing import Racing, is_hopeless
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
 from rlprompt.tasks.tokenization import Tokenizer, canonical, prompt_text
@@ -25,13 +27,30 @@ class Scored:
 
     Attributes:
         prompt: the prompt in canonical form.
-        reward: its reward on train, higher is better.
-        evaluation: what the LM said about every train example.
+        reward: its reward on train, higher is better; an estimate where racing dropped the prompt.
+        evaluation: what the LM said about the train examples it was scored on.
+        complete: whether these are all; False where racing dropped the prompt.
     """
 
     prompt: Prompt
     reward: float
     evaluation: Evaluation
+    complete: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Heat:
+    """A part of train that prompts are scored on together.
+
+    Attributes:
+        scorer: the LM bound to these examples.
+        indices: where they stand in train, shape (n_heat,).
+        account: which prompts are paid for here.
+    """
+
+    scorer: SplitScorer
+    indices: IntArray
+    account: Account
 
 
 class Objective:
@@ -42,6 +61,9 @@ class Objective:
     both directions: prefixes of a paid prompt cost nothing, and a prompt that lengthens a paid one
     by one token goes on with its forward, once. So an episode of L tokens costs the same whether
     its rewards come at the end or after every token.
+
+    With racing a prompt is scored heat by heat and dropped where it has fallen behind; only the
+    heats it was in are charged. The archive holds prompts that were scored on all of train.
     """
 
     def __init__(
@@ -53,6 +75,7 @@ class Objective:
         *,
         max_prompt_tokens: int,
         stall_calls: int | None = STALL_CALLS,
+        racing: Racing | None = None,
     ) -> None:
         """Makes an objective with an empty archive and ledger.
 
@@ -64,6 +87,7 @@ class Objective:
             max_prompt_tokens: longest prompt in tokens.
             stall_calls: calls of :meth:`evaluate` in a row without one new prompt, after which the
                 search is called off; None for never, where the caller counts its own steps.
+            racing: how prompts earn their examples; None to score each on all.
 
         Raises:
             ConfigError: the budget does not cover one prompt.
@@ -80,9 +104,12 @@ class Objective:
         self._scorer = scorer
         self._tokenizer = tokenizer
         self._reward = reward
+        self._racing = racing
+        parts = [(scorer, np.arange(scorer.n_examples))] if racing is None else scorer.heats(racing)
+        self._heats = [Heat(part, indices, Account()) for part, indices in parts]
         self._known: dict[Prompt, Scored] = {}
-        self._open: set[Prompt] = set()
         self._asked: set[tuple[int, tuple[int, ...]]] = set()
+        self._unfinished: set[tuple[int, tuple[int, ...]]] = set()
         self._stall_calls = stall_calls
         self._calls_without_news = 0
         self._canonical = lru_cache(maxsize=200_000)(
@@ -123,7 +150,7 @@ class Objective:
         """Returns how the frozen LM itself would go on with prompts, each behind a train example.
 
         One LM forward a prompt; going on with a prompt behind the same example by one token goes on
-        with its forward.
+        with its forward, once.
 
         Args:
             rows: index of the train example of each prompt.
@@ -138,10 +165,18 @@ class Objective:
             ConfigError: the LM cannot do so in this template.
         """
         asked = [(row, p.ids) for row, p in zip(rows, prompts, strict=True)]
-        new = {key for key in asked if key not in self._asked}
-        begun = [key for key in new if not key[1] or (key[0], key[1][:-1]) not in self._asked]
+        new = dict.fromkeys(key for key in asked if key not in self._asked)
+        going_on: set[tuple[int, tuple[int, ...]]] = set()
+        begun = []
+        for row, beginning in new:
+            parent = (row, beginning[:-1])
+            if beginning and parent in self._unfinished and parent not in going_on:
+                going_on.add(parent)
+            else:
+                begun.append(parent)
         self.ledger.charge(len(begun), self.budget)
-        self._asked |= new
+        self._asked.update(new)
+        self._unfinished = (self._unfinished - going_on) | set(new)
         return self._scorer.next_token_logprobs(rows, prompts, ids, self.ledger)
 
     def evaluate(self, prompts: Sequence[Prompt]) -> list[Scored]:
@@ -164,11 +199,14 @@ class Objective:
         self.ledger.cache_hits += (len(wanted) - len(new)) * self.n_examples
         self._check_lengths(new)
         self._watch_for_stall(bool(new))
-        paid, refusal = self._pay(new)
-        self._score(paid)
+        refusal = self._run_heats(new)
         if refusal is not None:
             raise refusal
         return [self._known[p] for p in wanted]
+
+    def knows(self, prompt: Prompt) -> bool:
+        """Whether a prompt was scored in this run, be it on part of train."""
+        return self.canonical(prompt) in self._known
 
     def prefix_rewards(self, prompt: Prompt) -> list[float]:
         """Returns the reward of every non-empty prefix of a scored prompt, free of charge.
@@ -184,7 +222,9 @@ class Objective:
             )
         if prompt not in self._known:
             raise KeyError(f"{prompt} was not scored in this run.")
-        return [self._scored(p).reward for p in prompt.prefixes()]
+        rival = None if self._known[prompt].complete else self._rival()
+        heats = self._heats_of(prompt)
+        return [self._judge(p, heats, rival).reward for p in prompt.prefixes()]
 
     def _check_lengths(self, prompts: list[Prompt]) -> None:
         for prompt in prompts:
@@ -202,47 +242,111 @@ class Objective:
                 f"before; {self.remaining} LM forwards are left unspent."
             )
 
-    def _pay(self, new: list[Prompt]) -> tuple[list[tuple[Prompt, int]], BudgetExhausted | None]:
-        """Charges prompts in order until one cannot be paid."""
-        paid: list[tuple[Prompt, int]] = []
-        covered: set[Prompt] = set()
-        for prompt in new:
-            if prompt in covered:
-                continue
-            parent = Prompt(prompt.ids[:-1])
-            if parent in self._open and self.prefixes_are_free:
-                self._open.remove(parent)
-            else:
+    def _run_heats(self, new: list[Prompt]) -> BudgetExhausted | None:
+        """Scores prompts heat by heat; returns why not all could be paid for, if so."""
+        refusal: BudgetExhausted | None = None
+        found_at: dict[Prompt, int] = {}
+        rival = self._rival()
+        field = new
+        for n, heat in enumerate(self._heats, start=1):
+            ready: list[Prompt] = []
+            unpaid: list[Prompt] = []
+            for prompt in field:
                 try:
-                    self.ledger.charge(self.n_examples, self.budget)
-                except BudgetExhausted as refusal:
-                    return paid, refusal
-            self._open.add(prompt)
-            paid.append((prompt, self.ledger.forwards))
-            if self.prefixes_are_free:
-                covered.update(prompt.prefixes())
-        return paid, None
+                    fresh = self._charge(heat, prompt)
+                except BudgetExhausted as error:
+                    refusal = error
+                    break
+                found_at[prompt] = self.ledger.forwards
+                ready.append(prompt)
+                if fresh:
+                    unpaid.append(prompt)
+            if unpaid:
+                heat.scorer.logprobs(unpaid, self.ledger, prefixes=True)
+            if n > 1:
+                self._drop(field[len(ready) :], n - 1, rival)
+            field = ready
+            if n < len(self._heats):
+                behind = [p for p in field if self._is_behind(p, n, rival)]
+                self._drop(behind, n, rival)
+                field = [p for p in field if p not in self._known]
+        for prompt in field:
+            self._complete(prompt, found_at[prompt])
+        return refusal
 
-    def _score(self, paid: list[tuple[Prompt, int]]) -> None:
-        if not paid:
-            return
-        self._scorer.logprobs([p for p, _ in paid], self.ledger, prefixes=True)
-        for prompt, found_at in paid:
-            related = prompt.prefixes() if self.prefixes_are_free else []
-            for each in related or [prompt]:
-                # A prefix whose own text encodes to other ids is no prompt that could be shipped.
-                if each not in self._known and self.canonical(each) == each:
-                    scored = self._scored(each)
-                    self._known[each] = scored
-                    self.archive.add(each, scored.reward, found_at)
+    def _charge(self, heat: Heat, prompt: Prompt) -> bool:
+        """Charges a prompt in a heat; returns whether it has yet to be scored there."""
+        due = heat.account.due(prompt, self.prefixes_are_free)
+        if due is Due.FORWARD:
+            self.ledger.charge(len(heat.indices), self.budget)
+        heat.account.pay(prompt, self.prefixes_are_free)
+        return due is not Due.NOTHING
 
-    def _scored(self, prompt: Prompt) -> Scored:
-        if prompt in self._known:
+    def _complete(self, prompt: Prompt, found_at: int) -> None:
+        """Takes a prompt that was scored on all of train, and its prefixes, into the archive."""
+        related = prompt.prefixes() if self.prefixes_are_free else []
+        for each in related or [prompt]:
+            known = self._known.get(each)
+            # A prefix whose own text encodes to other ids is no prompt that could be shipped.
+            if (known is None or not known.complete) and self.canonical(each) == each:
+                scored = self._judge(each, len(self._heats), None)
+                if self._racing is not None:
+                    self._scorer.adopt(each, scored.evaluation.logprobs)
+                self._known[each] = scored
+                self.archive.add(each, scored.reward, found_at)
+
+    def _drop(self, prompts: list[Prompt], heats: int, rival: Scored | None) -> None:
+        """Remembers prompts by what is known of them after some heats."""
+        for prompt in prompts:
+            self._known[prompt] = self._judge(prompt, heats, rival)
+
+    def _rival(self) -> Scored | None:
+        """Returns the prompt that others have to hold their own against, None without racing."""
+        if self._racing is None:
+            return None
+        top = self.archive.top(self._racing.rival)
+        return self._known[top[-1].prompt] if len(top) == self._racing.rival else None
+
+    def _is_behind(self, prompt: Prompt, heats: int, rival: Scored | None) -> bool:
+        if rival is None or self._racing is None:
+            return False
+        ours, theirs = (self._seen(p, heats) for p in (prompt, rival.prompt))
+        return is_hopeless(ours, theirs, self._racing.margin)
+
+    def _heats_of(self, prompt: Prompt) -> int:
+        """Returns in how many heats a known prompt was scored."""
+        seen = len(self._known[prompt].evaluation.gold)
+        sizes = np.cumsum([len(heat.indices) for heat in self._heats])
+        return int(np.searchsorted(sizes, seen)) + 1
+
+    def _seen(self, prompt: Prompt, heats: int) -> Evaluation:
+        """Joins what the LM said in the first heats, the examples in the order of train."""
+        run = self._heats[:heats]
+        order = np.argsort(np.concatenate([heat.indices for heat in run]))
+        logprobs = np.concatenate([heat.scorer.known(prompt) for heat in run])
+        gold = np.concatenate([heat.scorer.gold for heat in run])
+        return Evaluation(logprobs[order], gold[order])
+
+    def _judge(self, prompt: Prompt, heats: int, rival: Scored | None) -> Scored:
+        """Rewards a prompt for what it did in some heats.
+
+        Where these are not all and there is a rival, the reward is what it did more or less than the
+        rival on the same examples, on top of the rival's reward on all of train: easy examples in
+        the first heat make nobody look good.
+        """
+        if heats == len(self._heats) and prompt in self._known and self._known[prompt].complete:
             return self._known[prompt]
-        evaluation = Evaluation(self._scorer.known(prompt), self._scorer.gold)
+        evaluation = self._seen(prompt, heats)
+        reward = self._finite(prompt, evaluation)
+        complete = heats == len(self._heats)
+        if not complete and rival is not None:
+            reward += rival.reward - self._finite(rival.prompt, self._seen(rival.prompt, heats))
+        return Scored(prompt, reward, evaluation, complete)
+
+    def _finite(self, prompt: Prompt, evaluation: Evaluation) -> float:
         reward = float(self._reward(evaluation))
         if not np.isfinite(reward):
             raise ConfigError(
                 f"The reward of {self.text(prompt)!r} is {reward}: a reward must be finite."
             )
-        return Scored(prompt, reward, evaluation)
+        return reward

@@ -12,6 +12,7 @@ from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, NextToken
 from rlprompt.objective.evaluation_log import Batch, EvaluationLog
+from rlprompt.objective.racing import Racing, heats_of
 from rlprompt.tasks.examples import Split
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.verbalizer import Verbalizer
@@ -180,6 +181,23 @@ class SplitScorer:
         if score is None:
             raise KeyError(f"{prompt} was never scored in context {self.context}.")
         return score
+
+    def heats(self, racing: Racing) -> list[tuple["SplitScorer", IntArray]]:
+        """Returns scorers of the parts of the split that a race is run over, and their indices."""
+        return [
+            (SplitScorer(self._lm, self._question, heat, self._log), indices)
+            for heat, indices in heats_of(self._split, racing)
+        ]
+
+    def adopt(self, prompt: Prompt, scores: FloatArray) -> None:
+        """Logs scores that were put together from those of all parts of the split.
+
+        Args:
+            prompt: the prompt.
+            scores: shape (n_examples, n_labels), in the order of the split.
+        """
+        if not self.has(prompt):
+            self._log.put(self.context, [prompt], [_as_logged(scores)])
 
     def has(self, prompt: Prompt) -> bool:
         """Whether a score is in the log."""

@@ -42,6 +42,8 @@ class RunConfig:
         split_seed: of the few-shot draw.
         length: tokens of a prompt.
         reward: registered name or import path ``module:function``.
+        racing: whether prompts are scored on part of train first and dropped where they fall
+            behind (:mod:`rlprompt.objective.racing`).
         vocabulary_size: tokens that a prompt may be made of.
         whole_words: whether these must be whole words of the task's language.
         exclude: words that must not be in a prompt.
@@ -70,6 +72,7 @@ class RunConfig:
     split_seed: int = 0
     length: int = 5
     reward: str = "calibrated_log_likelihood"
+    racing: bool = False
     vocabulary_size: int = 2000
     whole_words: bool = True
     exclude: tuple[str, ...] = ()

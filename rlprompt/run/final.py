@@ -1,6 +1,6 @@
 """The end of a run: baselines, and the one opening of the test split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +10,7 @@ from rlprompt.core.events import Event, OnEvent
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Candidate, SplitScores
-from rlprompt.objective.split_scorer import SplitScorer
+from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.objective.split_scorer import parts as cut
 from rlprompt.run.parts import Parts
 from rlprompt.run.search import record_of
@@ -66,33 +66,40 @@ def evaluation_on(scorers: list[SplitScorer], prompt: Prompt, train: SplitScorer
 
 
 def open_test(
-    run: Parts, prompts: list[Prompt], ledger: Ledger, on_event: OnEvent
-) -> tuple[list[SplitScorer], str]:
+    run: Parts,
+    prompts: Mapping[Question, Sequence[Prompt]],
+    ledger: Ledger,
+    on_event: OnEvent,
+) -> tuple[dict[Question, list[SplitScorer]], str]:
     """Opens the test split, once, and scores every prompt that was settled before.
 
     Args:
         run: the parts of the run.
-        prompts: selected prompts and baselines.
+        prompts: selected prompts and baselines, by what is asked of the LM with them.
         ledger: counts the forwards, which are in nobody's budget.
         on_event: is told after every block.
 
     Returns:
-        Scorers that know every prompt on every block, and why the split was opened.
+        For each question scorers that know its prompts on every block, and why the split was
+        opened.
     """
-    prompts = list(dict.fromkeys(prompts))
-    reason = f"final scores of {len(prompts)} prompts that were selected on train and dev"
+    asked = {question: list(dict.fromkeys(each)) for question, each in prompts.items()}
+    count = sum(map(len, asked.values()))
+    reason = f"final scores of {count} prompts that were selected on train and dev"
     test = run.task.test.open(reason)
     scored = Split(test.name, test.examples[: run.plan.n_test])
-    scorers = [SplitScorer(run.lm, run.question, block, run.log) for block in cut(scored, BLOCK)]
-    total = len(prompts) * len(scored)
+    scorers: dict[Question, list[SplitScorer]] = {question: [] for question in asked}
     done = 0
-    for scorer in scorers:
-        done += len(prompts) * scorer.n_examples
-        # One by one: what stands beside a prompt in a pack must not touch its last digits.
-        for prompt in prompts:
-            scorer.logprobs([prompt], ledger)
-        scorer.release()
-        on_event(Event("test", done, total))
+    for block in cut(scored, BLOCK):
+        for question, each in asked.items():
+            scorer = SplitScorer(run.lm, question, block, run.log)
+            # One by one: what stands beside a prompt in a pack must not touch its last digits.
+            for prompt in each:
+                scorer.logprobs([prompt], ledger)
+            scorer.release()
+            scorers[question].append(scorer)
+        done += count * len(block)
+        on_event(Event("test", done, count * len(scored)))
     ledger.forwards += done
     return scorers, reason
 

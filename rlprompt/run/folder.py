@@ -1,11 +1,12 @@
 """The folder of a run: whose it is, and what is in it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_json
-from rlprompt.run.config import RunConfig
 
 CONFIG = "config.json"
 RESULT = "result.json"
@@ -15,15 +16,19 @@ EVALUATIONS = "evaluations.jsonl"
 TENSORBOARD = "tensorboard"
 
 
-def claim(folder: Path, config: RunConfig) -> None:
+def claim(folder: Path, outcome: Mapping[str, Any]) -> None:
     """Makes the folder a run's own, or finds that it is already.
+
+    Args:
+        folder: the folder.
+        outcome: everything that decides what comes out of the run, as JSON values.
 
     Raises:
         RunError: it belongs to another configuration (says what differs), holds other files, or
             cannot be written.
     """
     path = folder / CONFIG
-    wanted = json.loads(json.dumps(config.outcome()))
+    wanted = json.loads(json.dumps(outcome))
     if path.exists():
         try:
             there = dict(json.loads(path.read_text(encoding="utf-8")))

@@ -74,7 +74,7 @@ def optimize(
         RLPromptError: whatever a user can mend; what was scored before is kept.
     """
     if config.out is not None:
-        folder.claim(config.out, config)
+        folder.claim(config.out, config.outcome())
         if (config.out / folder.RESULT).exists():
             return _finished(config.out, task, lm, agent)
     name = config.agent if agent is None else AGENTS.name_of(type(agent))
@@ -154,7 +154,9 @@ def _finish(
     ledger = Ledger()
     base = baselines(run, ledger)
     selected = [outcome.winner.prompt for outcome in outcomes]
-    test, reason = open_test(run, [*selected, base.empty, base.manual], ledger, on_event)
+    prompts = {run.question: [*selected, base.empty, base.manual]}
+    scorers, reason = open_test(run, prompts, ledger, on_event)
+    test = scorers[run.question]
     main, *controls = [_search_of(run, outcome, test) for outcome in outcomes]
     task, plan = run.task, run.plan
     template, verbalizer, hashes = _task_rows(task)
@@ -205,7 +207,7 @@ def _finish(
         },
         seed=run.config.seed,
         config=run.config.outcome(),
-        versions=_versions(),
+        versions=versions(),
         process={
             "wall_seconds": round(wall, 2),
             "lm_seconds": round(inside, 2),
@@ -245,7 +247,8 @@ def _uninterrupted(config: RunConfig) -> Iterator[None]:
         ) from error
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Returns the versions of the packages that decide what a run comes to."""
     found = {"rlprompt": __version__, "python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -11,6 +11,7 @@ from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import PromptRecord
 from rlprompt.objective.objective import Objective
+from rlprompt.objective.racing import Racing
 from rlprompt.objective.selection import Finalist, race
 from rlprompt.run.config import as_json
 from rlprompt.run.parts import Parts
@@ -69,6 +70,7 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
         parts.reward,
         parts.plan.search,
         max_prompt_tokens=parts.question.max_prompt_tokens,
+        racing=Racing() if parts.config.racing else None,
     )
     problem = Problem(objective, parts.vocabulary, parts.config.length, parts.lm)
 

@@ -38,6 +38,10 @@ class PlantedLM:
 
     It reads the gold labels, as no real LM does, and it checks everything that it is given.
 
+    With ``predicts_tokens`` its scorers also say how it goes on with a prompt: the logits of the
+    next token are the products of its embedding row and the last token's, over the root of the
+    width. That is alike for every example, and knows nothing of the planted prompt.
+
     Attributes:
         optimum: the planted prompt, the unique best one on any split with two labels or more.
         scored_pairs: how many examples were scored with each prompt, over all scorers.
@@ -53,6 +57,7 @@ class PlantedLM:
         gain: float = 4.0,
         noise: float = 1.0,
         prefixes_are_free: bool = True,
+        predicts_tokens: bool = False,
         seed: int = 0,
     ) -> None:
         """Plants a prompt.
@@ -66,6 +71,7 @@ class PlantedLM:
             gain: log-odds between the empty prompt (about chance) and the optimum.
             noise: standard deviation of each example's label offsets, in log-odds.
             prefixes_are_free: what its scorers say of themselves.
+            predicts_tokens: whether its scorers are of :class:`PlantedPredictor`.
             seed: decides embeddings, planted prompt and noise.
 
         Raises:
@@ -77,7 +83,7 @@ class PlantedLM:
             raise ConfigError("A PlantedLM needs 0 <= smoothness < 1, gain > 0 and noise >= 0.")
         self._settings = (vocab_size, length, width, smoothness, gain, noise, seed)
         self._gain, self._noise, self._seed = gain, noise, seed
-        self._free = prefixes_are_free
+        self._free, self._predicts = prefixes_are_free, predicts_tokens
         rng = np.random.default_rng(seed)
         self._tokenizer = WordTokenizer((*made_up_words(vocab_size), *COMMON_WORDS))
         self._rows = rng.normal(size=(self._tokenizer.vocab_size, width))
@@ -89,6 +95,7 @@ class PlantedLM:
         gains = (1 - smoothness) * exact + smoothness * (unit[planted] @ unit.T)
         too_long = np.full((1, len(unit)), -0.5)
         self._table = np.concatenate([gains, too_long]) / length
+        self._first = rng.normal(size=width)
         self._meter = Meter()
         self.scored_pairs: Counter[Prompt] = Counter()
 
@@ -172,14 +179,20 @@ class PlantedLM:
             if not isinstance(example, Example) or not 0 <= example.label < len(verbalizer):
                 raise ValueError(f"{example!r} is no example with one of {len(verbalizer)} labels.")
             template.check_fields(example.fields)
-        words = sum(len(template.render(example.fields, "").split()) for example in examples)
+        words = np.array([len(template.render(e.fields, "").split()) for e in examples], np.int64)
         gold = np.array([example.label for example in examples], dtype=np.int64)
         offsets = np.stack([self._offsets(example, len(verbalizer)) for example in examples])
-        return PlantedScorer(self, offsets, gold, words, max_prompt_tokens)
+        kind = PlantedPredictor if self._predicts else PlantedScorer
+        return kind(self, offsets, gold, words, max_prompt_tokens)
 
     def _offsets(self, example: Example, n_labels: int) -> FloatArray:
         digits = content_hash([self._seed, dict(example.fields)])
         return self._noise * np.random.default_rng(int(digits, 16)).normal(size=n_labels)
+
+    def _next_logprobs(self, prompts: Sequence[Prompt], ids: Sequence[int]) -> FloatArray:
+        """Log-probabilities of the next token among ids, shape (len(prompts), len(ids))."""
+        last = np.stack([self._rows[p.ids[-1]] if p else self._first for p in prompts])
+        return log_softmax(last @ self.embeddings(ids).T / np.sqrt(last.shape[1]))
 
     def _logprobs(self, quality: FloatArray, offsets: FloatArray, gold: IntArray) -> FloatArray:
         """Quality of any shape (n,) to log-probabilities (n, n_examples, n_labels)."""
@@ -191,7 +204,7 @@ class PlantedScorer:
     """A :class:`PlantedLM` bound to the examples of one split.
 
     Attributes:
-        calls: how often it was asked, in either way.
+        calls: how often it was asked, in any way.
         pairs: how many pairs of a prompt and an example it scored; equal prompts count each.
     """
 
@@ -200,10 +213,10 @@ class PlantedScorer:
         lm: PlantedLM,
         offsets: FloatArray,
         gold: IntArray,
-        words: int,
+        words: IntArray,
         max_prompt_tokens: int,
     ) -> None:
-        """Made by :meth:`PlantedLM.bind`; offsets are (n_examples, n_labels)."""
+        """Made by :meth:`PlantedLM.bind`; offsets (n_examples, n_labels), words a text."""
         self._lm, self._offsets, self._gold, self._words = lm, offsets, gold, words
         self._max_prompt_tokens = max_prompt_tokens
         self.calls = 0
@@ -254,6 +267,15 @@ class PlantedScorer:
     def _check_and_count(self, prompts: Sequence[Prompt]) -> float:
         """Refuses what no agent may send; counts the rest; returns the time."""
         started = time.perf_counter()
+        self._check(prompts)
+        self.calls += 1
+        self.pairs += len(prompts) * self.n_examples
+        for prompt in prompts:
+            self._lm.scored_pairs[prompt] += self.n_examples
+            self._lm.meter.tokens += int(self._words.sum()) + len(prompt) * self.n_examples
+        return started
+
+    def _check(self, prompts: Sequence[Prompt]) -> None:
         if not isinstance(prompts, Sequence) or not prompts:
             raise ValueError(f"Prompts must be a non-empty sequence, not {prompts!r}.")
         special = self._lm.tokenizer.special_ids
@@ -266,9 +288,40 @@ class PlantedScorer:
                 raise ValueError(f"{prompt!r} has ids outside the vocabulary.")
             if not special.isdisjoint(prompt.ids):
                 raise ValueError(f"{prompt!r} holds a special token.")
+
+
+class PlantedPredictor(PlantedScorer):
+    """A scorer that also says how the LM would go on; implements ``NextToken``."""
+
+    def next_token_logprobs(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int]
+    ) -> FloatArray:
+        """Predicts next tokens: log-probabilities among ids, shape (len(prompts), len(ids)).
+
+        Raises:
+            TypeError, ValueError: an argument breaks the protocol.
+        """
+        started = time.perf_counter()
+        self._check(prompts)
+        self._check_next(rows, prompts, ids)
         self.calls += 1
-        self.pairs += len(prompts) * self.n_examples
-        for prompt in prompts:
-            self._lm.scored_pairs[prompt] += self.n_examples
-            self._lm.meter.tokens += self._words + len(prompt) * self.n_examples
-        return started
+        for row, prompt in zip(rows, prompts, strict=True):
+            self._lm.meter.tokens += int(self._words[row]) + len(prompt)
+        logprobs = self._lm._next_logprobs(prompts, ids)
+        self._lm.meter.seconds += time.perf_counter() - started
+        return logprobs
+
+    def _check_next(
+        self, rows: Sequence[int], prompts: Sequence[Prompt], ids: Sequence[int]
+    ) -> None:
+        if len(rows) != len(prompts):
+            raise ValueError(f"{len(prompts)} prompts stand behind {len(rows)} examples.")
+        if any(type(n) is not int for n in (*rows, *ids)):
+            raise TypeError(f"Rows {rows!r} and ids {ids!r} must be ints.")
+        if not all(0 <= row < self.n_examples for row in rows):
+            raise ValueError(f"Rows {rows!r} are not all from 0 to {self.n_examples - 1}.")
+        if any(len(prompt) == self._max_prompt_tokens for prompt in prompts):
+            raise ValueError(f"A prompt of {self._max_prompt_tokens} tokens has no next one.")
+        if not ids or len(set(ids)) != len(ids):
+            raise ValueError(f"Ids must be distinct, and at least one: {ids!r}.")
+        self._check([Prompt((i,)) for i in ids])

@@ -51,8 +51,18 @@ def _age(entry):
 def planted():
     """Returns a function that makes a fresh planted problem."""
 
-    def make(vocab_size=16, length=3, prompts=64, *, seed=0, rest=0, stall_calls=40, n_train=16):
-        lm = PlantedLM(vocab_size, length, seed=seed)
+    def make(
+        vocab_size=16,
+        length=3,
+        prompts=64,
+        *,
+        seed=0,
+        rest=0,
+        stall_calls=40,
+        n_train=16,
+        predicts_tokens=False,
+    ):
+        lm = PlantedLM(vocab_size, length, predicts_tokens=predicts_tokens, seed=seed)
         task = planted_task(n_train)
         objective = Objective(
             SplitScorer(

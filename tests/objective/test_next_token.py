@@ -55,6 +55,16 @@ def test_other_examples_and_other_beginnings_are_charged(rows, prompts, forwards
         assert objective.ledger.forwards == forwards
 
 
+def test_a_forward_goes_on_once(lm):
+    objective = make(lm, EvaluationLog())
+    objective.next_token_logprobs([0], [Prompt()], IDS)
+    branches = [Prompt((301,)), Prompt((302,)), Prompt((303,))]
+    objective.next_token_logprobs([0, 0, 0], branches, IDS)
+    assert objective.ledger.forwards == 3
+    objective.next_token_logprobs([0], [Prompt((302, 301))], IDS)
+    assert objective.ledger.forwards == 3
+
+
 def test_predictions_are_replayed_from_the_log_to_the_bit(lm, tmp_path):
     path = tmp_path / "log.jsonl"
     asked = ([1, 5, 1], [Prompt(), Prompt((301,)), Prompt()], IDS)

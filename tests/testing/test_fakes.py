@@ -9,6 +9,7 @@ import pytest
 from rlprompt.core.errors import ConfigError, TemplateError
 from rlprompt.core.evaluation import Evaluation, gold_logprobs
 from rlprompt.core.prompt import Prompt
+from rlprompt.lm.protocol import NextToken
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import canonical
@@ -144,6 +145,95 @@ def test_prefixes_that_are_not_free_are_refused():
     scorer = lm.bind(TASK.template, TASK.verbalizer, list(TASK.train), max_prompt_tokens=3)
     with pytest.raises(ValueError, match="prefixes_are_free"):
         scorer.prefix_logprobs([Prompt((1,))])
+
+
+def _predictor(**settings):
+    lm = PlantedLM(16, 3, predicts_tokens=True, **settings)
+    return lm, lm.bind(TASK.template, TASK.verbalizer, list(TASK.train), max_prompt_tokens=3)
+
+
+def test_predicts_tokens_only_if_told_to():
+    silent = PlantedLM().bind(TASK.template, TASK.verbalizer, list(TASK.train), max_prompt_tokens=3)
+    assert not isinstance(silent, NextToken)
+    lm, scorer = _predictor()
+    assert isinstance(scorer, NextToken)
+    prompts = [Prompt(), Prompt((1, 2)), lm.optimum]
+    plain = PlantedLM(16, 3)
+    assert lm.optimum == plain.optimum
+    assert lm.identity == plain.identity
+    other = plain.bind(TASK.template, TASK.verbalizer, list(TASK.train), max_prompt_tokens=3)
+    assert np.array_equal(scorer.choice_logprobs(prompts), other.choice_logprobs(prompts))
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_planted_lm_that_predicts_conforms(free):
+    lm = PlantedLM(16, 4, predicts_tokens=True, prefixes_are_free=free)
+    prompts = [Prompt((1,)), Prompt((2, 3, 4)), lm.optimum, Prompt((5, 6))]
+    check_scorer(lm, TASK.template, TASK.verbalizer, list(TASK.train), prompts, tolerance=1e-12)
+
+
+def test_next_token_depends_on_the_last_token_alone():
+    lm, scorer = _predictor()
+    ids = [3, 1, 9]
+    prompts = [Prompt(), Prompt((5,)), Prompt((7, 5)), Prompt((5, 7))]
+    found = scorer.next_token_logprobs([0, 1, 2, 0], prompts, ids)
+    assert found.shape == (4, 3)
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+    np.testing.assert_array_equal(found[1], found[2])
+    assert len({tuple(row) for row in found}) == 3
+    rows = lm.embeddings(ids) @ lm.embeddings([5])[0] / np.sqrt(8)
+    np.testing.assert_allclose(found[1], rows - np.log(np.exp(rows).sum()))
+    again = _predictor()[1].next_token_logprobs([4], prompts[:1], ids)
+    np.testing.assert_array_equal(found[:1], again)
+    swapped = scorer.next_token_logprobs([0], prompts[:1], ids[::-1])
+    np.testing.assert_allclose(swapped[0], found[0, ::-1])
+
+
+def test_next_tokens_do_not_give_the_optimum_away():
+    chances = []
+    for seed in range(20):
+        lm, scorer = _predictor(seed=seed)
+        prompts = [Prompt(lm.optimum.ids[:n]) for n in range(3)]
+        found = scorer.next_token_logprobs([0, 0, 0], prompts, range(1, 17))
+        chances.append(found[range(3), np.array(lm.optimum.ids) - 1].sum())
+    assert abs(np.mean(chances) - 3 * np.log(1 / 16)) < 2
+
+
+def test_counts_what_it_predicted():
+    lm, scorer = _predictor()
+    scorer.next_token_logprobs([1, 4], [Prompt(), Prompt((1, 2))], [1, 2])
+    texts = [TASK.template.render(TASK.train.examples[n].fields, "") for n in (1, 4)]
+    assert lm.meter.tokens == sum(len(text.split()) for text in texts) + 2
+    assert lm.meter.seconds > 0
+    assert (scorer.calls, scorer.pairs) == (1, 0)
+    assert not lm.scored_pairs
+
+
+@pytest.mark.parametrize(
+    ("rows", "prompts", "ids", "error", "message"),
+    [
+        ([], [], [1], ValueError, "non-empty"),
+        ([0], [(1,)], [1], TypeError, "no Prompt"),
+        ([0], [Prompt((0,))], [1], ValueError, "special"),
+        ([0], [Prompt((1, 2, 3))], [1], ValueError, "no next one"),
+        ([0], [Prompt((1, 2, 3, 4))], [1], ValueError, "longer than 3"),
+        ([0, 1], [Prompt()], [1], ValueError, "behind 2 examples"),
+        ([16], [Prompt()], [1], ValueError, "from 0 to 15"),
+        ([-1], [Prompt()], [1], ValueError, "from 0 to 15"),
+        ([np.int64(0)], [Prompt()], [1], TypeError, "must be ints"),
+        ([0], [Prompt()], [np.int64(1)], TypeError, "must be ints"),
+        ([0], [Prompt()], [], ValueError, "at least one"),
+        ([0], [Prompt()], [1, 1], ValueError, "distinct"),
+        ([0], [Prompt()], [0], ValueError, "special"),
+        ([0], [Prompt()], [10_000], ValueError, "outside"),
+    ],
+)
+def test_predictor_refuses(rows, prompts, ids, error, message):
+    lm, scorer = _predictor()
+    with pytest.raises(error, match=message):
+        scorer.next_token_logprobs(rows, prompts, ids)
+    assert lm.meter.tokens == 0
+    assert scorer.calls == 0
 
 
 def test_bind_refuses():

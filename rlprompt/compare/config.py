@@ -1,0 +1,247 @@
+"""What is compared: one frozen object, from flags, a TOML file or Python."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rlprompt.agents.protocol import AGENTS
+from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.trials import Setting
+from rlprompt.run.config import RunConfig, as_json
+
+#: Prompts that nobody learned.
+FIXED = ("empty", "manual", "in-context")
+#: Ends the name of a method that scores prompts by racing.
+RACING = "+racing"
+#: Keys of a run that a comparison sets itself, and what to write in their place.
+_VARIED = {
+    "task": "tasks",
+    "agent": "agents",
+    "agent_settings": "methods",
+    "controls": "agents",
+    "racing": f"agents = ['genetic{RACING}'] or methods",
+    "budget": "budgets",
+    "seed": "seeds",
+    "split_seed": "split_seeds",
+}
+_OWN_OF_RUN = ("out", "threads")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to find a prompt.
+
+    Attributes:
+        agent: registered name or import path.
+        settings: in place of the agent's own defaults.
+        racing: whether prompts are scored by racing.
+    """
+
+    agent: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    racing: bool = False
+
+    @classmethod
+    def parse(cls, name: str, values: Any) -> "Method":
+        """Makes a method of a TOML table.
+
+        Raises:
+            ConfigError: a key is unknown, or ``agent`` is missing.
+        """
+        known = [each.name for each in fields(cls)]
+        if not isinstance(values, Mapping) or not isinstance(values.get("agent"), str):
+            raise ConfigError(f"The method {name!r} needs an agent: agent = 'ppo'.")
+        for key in values:
+            if key not in known:
+                raise ConfigError(
+                    f"The method {name!r} has an unknown key {key!r}.{suggest(key, known)} "
+                    f"Known: {', '.join(known)}."
+                )
+        return cls(**values)
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Everything that is compared, and how.
+
+    Every combination of task, split seed, method, agent seed and budget is one run. What is given
+    twice counts once, and ``notes`` say so.
+
+    Attributes:
+        tasks: as ``task`` of a run.
+        agents: names of methods: registered agents or import paths, with ``+racing`` at the end for
+            racing, or names in ``methods``; empty for all registered agents.
+        methods: own names for agents with settings of their own.
+        fixed: prompts nobody learned, of 'empty', 'manual', 'in-context'.
+        budgets: LM forwards for search and selection of each run.
+        split_seeds: seeds of the few-shot draws.
+        seeds: seeds of the agents.
+        run: every other setting of a run, the same for all (:class:`RunConfig`).
+        reach: train reward to which forwards are counted; None for what 'random' ends with.
+        jobs: processes side by side, each with one LM and, if more than one, one thread.
+        threads: CPU threads of each process; None for one if there are several processes.
+        out: folder of the comparison.
+        notes: what was left out of what was asked for, one sentence each.
+    """
+
+    out: Path
+    tasks: tuple[str, ...] = ("movie-reviews",)
+    agents: tuple[str, ...] = ()
+    methods: Mapping[str, Method] = field(default_factory=dict)
+    fixed: tuple[str, ...] = FIXED
+    budgets: tuple[int, ...] = (20_000,)
+    split_seeds: tuple[int, ...] = (13, 21, 42, 87, 100)
+    seeds: tuple[int, ...] = (0,)
+    run: Mapping[str, Any] = field(default_factory=dict)
+    reach: float | None = None
+    jobs: int = 1
+    threads: int | None = None
+    notes: tuple[str, ...] = field(default=(), init=False)
+
+    def __post_init__(self) -> None:
+        """Refuses what cannot be meant, before anything is loaded.
+
+        Raises:
+            ConfigError: with what to write instead.
+        """
+        notes: list[str] = []
+        for name in ("tasks", "agents", "fixed", "budgets", "split_seeds", "seeds"):
+            kind = int if name in ("budgets", "split_seeds", "seeds") else str
+            given: Sequence[Any] = _list_of(name, getattr(self, name), kind)
+            object.__setattr__(self, name, _once(name, given, notes))
+        object.__setattr__(self, "agents", self.agents or tuple(AGENTS))
+        object.__setattr__(self, "notes", tuple(notes))
+        object.__setattr__(self, "out", Path(self.out))
+        for name in ("tasks", "budgets", "split_seeds", "seeds"):
+            if not getattr(self, name):
+                raise ConfigError(f"{name} is empty: give one or more.")
+        for name in self.fixed:
+            if name not in FIXED:
+                raise ConfigError(
+                    f"Unknown fixed prompt {name!r}.{suggest(name, FIXED)} "
+                    f"Known: {', '.join(FIXED)}."
+                )
+        if self.jobs < 1:
+            raise ConfigError(f"jobs must be 1 or more, not {self.jobs}.")
+        self._check_run()
+        for name in self.agents:
+            for budget in self.budgets:
+                self.run_config(Setting(self.tasks[0], self.split_seeds[0], name, 0, budget))
+
+    def _check_run(self) -> None:
+        known = [each.name for each in fields(RunConfig)]
+        for key in self.run:
+            if key in _VARIED:
+                raise ConfigError(f"A comparison varies {key!r}: write {_VARIED[key]}.")
+            if key in _OWN_OF_RUN or key not in known:
+                own = [each.name for each in fields(self) if each.init and each.name != "run"]
+                names = [*own, *(k for k in known if k not in _VARIED and k not in own)]
+                raise ConfigError(
+                    f"Unknown key {key!r} of a comparison.{suggest(key, names)} "
+                    f"Known: {', '.join(names)}."
+                )
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> "CompareConfig":
+        """Makes a configuration of plain values; keys that are not its own are a run's.
+
+        Raises:
+            ConfigError: an unknown key, a value of the wrong kind, or no ``out``.
+        """
+        own = {each.name for each in fields(cls) if each.init and each.name != "run"}
+        if not values.get("out"):
+            raise ConfigError("A comparison needs a folder: give --out runs/comparison.")
+        mine = {key: value for key, value in values.items() if key in own}
+        tables = mine.get("methods", {})
+        if not isinstance(tables, Mapping):
+            raise ConfigError("methods must be tables: [methods.mine] with agent = 'ppo'.")
+        mine["methods"] = {name: Method.parse(name, each) for name, each in tables.items()}
+        return cls(**mine, run={key: value for key, value in values.items() if key not in own})
+
+    def method(self, name: str) -> Method:
+        """Returns the method that a name stands for."""
+        if name in self.methods:
+            return self.methods[name]
+        agent = name.removesuffix(RACING)
+        return Method(agent, racing=agent != name)
+
+    def run_config(self, setting: Setting) -> RunConfig:
+        """Returns the configuration of one run.
+
+        Raises:
+            ConfigError: a setting is refused.
+        """
+        method = self.method(setting.method)
+        return RunConfig.parse(
+            {
+                **self.run,
+                "task": setting.task,
+                "agent": method.agent,
+                "agent_settings": dict(method.settings),
+                "racing": method.racing,
+                "budget": setting.budget,
+                "seed": setting.seed,
+                "split_seed": setting.split_seed,
+                "threads": self.threads or (1 if self.jobs > 1 else None),
+            },
+            "the comparison",
+        )
+
+    def settings(self, task: str, split_seed: int) -> list[Setting]:
+        """Returns the runs on one split, cheap ones first."""
+        return [
+            Setting(task, split_seed, name, seed, budget)
+            for budget in sorted(self.budgets)
+            for name in self.agents
+            for seed in self.seeds
+        ]
+
+    @property
+    def groups(self) -> list[tuple[str, int]]:
+        """Task and split seed of each group of runs that share a split and an evaluation log."""
+        return [(task, seed) for seed in self.split_seeds for task in self.tasks]
+
+    def shared(self) -> dict[str, Any]:
+        """Returns, as JSON values, what is the same for all runs of a folder."""
+        anything = self.run_config(Setting(self.tasks[0], 0, self.agents[0], 0, self.budgets[0]))
+        varied = {*_VARIED, "task"}
+        return {key: value for key, value in anything.outcome().items() if key not in varied}
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the whole configuration as JSON values."""
+        return {
+            "tasks": list(self.tasks),
+            "methods": {
+                name: {
+                    "agent": (method := self.method(name)).agent,
+                    "settings": as_json(method.settings),
+                    "racing": method.racing,
+                }
+                for name in self.agents
+            },
+            "fixed": list(self.fixed),
+            "budgets": list(self.budgets),
+            "split_seeds": list(self.split_seeds),
+            "seeds": list(self.seeds),
+            "reach": self.reach,
+            "run": self.shared(),
+        }
+
+
+def _list_of(name: str, value: Any, kind: type[T]) -> Sequence[T]:
+    items = [value] if isinstance(value, kind) else value
+    if not isinstance(items, list | tuple) or not all(type(each) is kind for each in items):
+        what = "whole numbers" if kind is int else "texts"
+        raise ConfigError(f"{name} must be a list of {what}, not {value!r}.")
+    return items
+
+
+def _once(name: str, given: Sequence[T], notes: list[str]) -> tuple[T, ...]:
+    kept = tuple(dict.fromkeys(given))
+    twice = [each for each in kept if given.count(each) > 1]
+    if twice:
+        listed = ", ".join(map(str, twice))
+        notes.append(f"{name}: {listed} was given more than once and counts once.")
+    return kept

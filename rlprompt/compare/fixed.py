@@ -1,0 +1,146 @@
+"""Prompts that nobody learned: empty, written by hand, or the train examples themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rlprompt.core.errors import ConfigError
+from rlprompt.core.evaluation import FloatArray, fit_calibration
+from rlprompt.core.ledger import Ledger
+from rlprompt.core.prompt import Prompt
+from rlprompt.core.result import SplitScores
+from rlprompt.objective.split_scorer import Question, SplitScorer
+from rlprompt.run.final import baselines, evaluation_on
+from rlprompt.run.parts import Parts
+from rlprompt.tasks.examples import Example, Split
+from rlprompt.tasks.template import Template
+from rlprompt.tasks.tokenization import prompt_of, prompt_text
+
+#: Demonstrations a label; the other train examples of the label fit the calibration.
+DEMONSTRATIONS = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Contestant:
+    """A prompt that was settled on train and dev, ready for test.
+
+    Attributes:
+        question: template and label words it was made for.
+        prompt: the prompt.
+        text: its text.
+        bias: calibration of each label, shape (n_labels,).
+        train_reward: by the run's reward.
+        dev: its scores on dev.
+    """
+
+    question: Question
+    prompt: Prompt
+    text: str
+    bias: FloatArray
+    train_reward: float
+    dev: SplitScores
+
+
+def contestant(run: Parts, prompt: Prompt) -> Contestant:
+    """Describes a prompt of the run's own template, scored on train and dev before."""
+    on_train = evaluation_on([run.train], prompt, run.train)
+    return Contestant(
+        run.question,
+        prompt,
+        prompt_text(run.lm.tokenizer, run.task.template, prompt),
+        fit_calibration(run.train.known(prompt)),
+        run.reward(on_train),
+        SplitScores.of(evaluation_on(run.dev, prompt, run.train)),
+    )
+
+
+def fixed_prompts(run: Parts, names: Sequence[str], ledger: Ledger) -> dict[str, Contestant]:
+    """Scores fixed prompts on train and dev; what it takes is in nobody's budget.
+
+    Args:
+        run: the parts of a run.
+        names: of 'empty', 'manual', 'in-context'.
+        ledger: counts the forwards.
+
+    Raises:
+        ConfigError: 'manual' without manual prompts, or too few examples for 'in-context'.
+    """
+    base = baselines(run, ledger)
+    found: dict[str, Contestant] = {}
+    for name in names:
+        if name == "empty":
+            found[name] = contestant(run, base.empty)
+        elif name == "manual" and run.manual:
+            found[name] = contestant(run, base.manual)
+        elif name == "in-context":
+            found[name] = in_context(run, base.manual, ledger)
+    return found
+
+
+def in_context(run: Parts, manual: Prompt, ledger: Ledger) -> Contestant:
+    r"""Puts train examples with their labels before the input (Brown et al. 2020, sec. 2).
+
+    Each demonstration is the task's template with the best manual prompt and the label's first
+    word; a blank line stands between them. Up to four a label are taken in the order of train,
+    labels in turn. Calibration is fitted on the other train examples: on a demonstration the LM
+    would only have to copy.
+
+    Raises:
+        ConfigError: a label has a single train example.
+    """
+    task, tokenizer = run.task, run.lm.tokenizer
+    shown, others = deal_demonstrations(task.train, len(task.labels))
+    text = prompt_text(tokenizer, task.template, manual)
+    words = task.verbalizer.words
+    demonstrations = "".join(
+        task.template.render(example.fields, text)
+        + task.template.answer_prefix
+        + words[example.label][0]
+        + "\n\n"
+        for example in shown
+    )
+    template = Template("{prompt}" + with_prompt(task.template, text), task.template.answer_prefix)
+    prompt = prompt_of(tokenizer, template, demonstrations)
+    question = Question(template, task.verbalizer, len(prompt))
+    train = SplitScorer(run.lm, question, Split("train", tuple(others)), run.log)
+    dev = SplitScorer(run.lm, question, task.dev, run.log)
+    for scorer in (train, dev):
+        ledger.forwards += scorer.n_examples
+        scorer.logprobs([prompt], ledger)
+        scorer.release()
+    return Contestant(
+        question,
+        prompt,
+        prompt_text(tokenizer, template, prompt),
+        fit_calibration(train.known(prompt)),
+        run.reward(evaluation_on([train], prompt, train)),
+        SplitScores.of(evaluation_on([dev], prompt, train)),
+    )
+
+
+def deal_demonstrations(
+    train: Split, n_labels: int, most: int = DEMONSTRATIONS
+) -> tuple[list[Example], list[Example]]:
+    """Takes up to ``most`` examples a label, labels in turn, and at most half of each label's.
+
+    Returns:
+        Those taken and the others, in the order of train.
+
+    Raises:
+        ConfigError: a label has a single example.
+    """
+    by_label = [[e for e in train if e.label == label] for label in range(n_labels)]
+    count = min(most, min(map(len, by_label)) // 2)
+    if count < 1:
+        raise ConfigError(
+            "In-context examples need two train examples a label, one to show and one to calibrate "
+            "on: give --shots 2 or more, or leave 'in-context' out of fixed."
+        )
+    taken = [examples[n] for n in range(count) for examples in by_label]
+    return taken, [example for example in train if example not in taken]
+
+
+def with_prompt(template: Template, text: str) -> str:
+    """Returns a template's source with a text in place of its slot."""
+    literal = template.piece(text).replace("{", "{{").replace("}", "}}")
+    slot = " {prompt}" if template.piece("x") == " x" else "{prompt}"
+    return template.source.replace(slot, literal)

@@ -1,0 +1,330 @@
+"""One split of one task: every method's run on it, then the one opening of its test split."""
+
+import logging
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rlprompt.agents.protocol import generation, make_agent
+from rlprompt.compare import folder
+from rlprompt.compare.config import CompareConfig
+from rlprompt.compare.fixed import Contestant, contestant, fixed_prompts
+from rlprompt.core.errors import ConfigError, RLPromptError, RunError
+from rlprompt.core.evaluation import calibrate, correct, gold_logprobs
+from rlprompt.core.events import Event
+from rlprompt.core.ledger import Ledger
+from rlprompt.core.prompt import Prompt
+from rlprompt.core.trials import Setting
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.split_scorer import Question, SplitScorer
+from rlprompt.run.final import open_test
+from rlprompt.run.parts import Parts, assemble, plan_of, task_of
+from rlprompt.run.search import (
+    Outcome,
+    finalist_rows,
+    lm_identity,
+    record_of,
+    search,
+    settings_of,
+    trace_rows,
+)
+from rlprompt.tasks.task import Task
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class News:
+    """What a group tells of itself while it works.
+
+    Attributes:
+        group: number of the group.
+        setting: the run it is about; None for the group as a whole.
+        forwards: LM forwards of this run so far.
+        line: something worth a line of its own, or ''.
+        state: 'running', 'done' or 'failed'.
+    """
+
+    group: int
+    setting: Setting | None
+    forwards: int = 0
+    line: str = ""
+    state: str = "running"
+
+
+OnNews = Callable[[News], None]
+
+
+class Group:
+    """The runs of a comparison on one split of one task.
+
+    All runs share the bound LM and the evaluation log. Each is charged alone for every score it
+    asks for, whoever paid for it first, so what one costs does not depend on what ran before.
+    """
+
+    def __init__(self, config: CompareConfig, number: int, on_news: OnNews) -> None:
+        """Names the group; loads nothing.
+
+        Args:
+            config: of the comparison.
+            number: index into ``config.groups``.
+            on_news: is told of progress.
+        """
+        self._config = config
+        self._number = number
+        self._tell = on_news
+        self._task, self._split_seed = config.groups[number]
+        self._settings = config.settings(self._task, self._split_seed)
+        self._folder = folder.group_folder(config.out, self._task, self._split_seed)
+
+    def run(self, load: Callable[[], FrozenLM]) -> None:
+        """Runs what is not done, then scores all selected prompts on test.
+
+        A run that fails is written down as failed, and the others go on.
+
+        Args:
+            load: returns the frozen LM; called only if there is something to score.
+
+        Raises:
+            RunError: files of the group cannot be read or written, or the log is in use.
+        """
+        done = {s: folder.read(folder.run_file(self._config.out, s)) for s in self._settings}
+        for setting, record in done.items():
+            self._check_method(setting, record)
+        todo = [s for s, record in done.items() if record is None or record.get("error")]
+        for setting in self._settings:
+            if setting not in todo:
+                self._tell(News(self._number, setting, setting.budget, "", "done"))
+        if not todo and not self._untested():
+            return
+        largest = max(self._settings, key=lambda s: s.budget)
+        try:
+            config = self._config.run_config(largest)
+            task = task_of(config)
+            with EvaluationLog(self._folder / folder.EVALUATIONS) as scores:
+                run = assemble(config, task, load(), scores)
+                for setting in todo:
+                    self._attempt(run, setting)
+                self._score_test(run)
+        except RunError:
+            raise  # the folder, not the task
+        except RLPromptError as error:
+            self._fail_all(todo, str(error))
+
+    def _check_method(self, setting: Setting, record: Mapping[str, Any] | None) -> None:
+        """Refuses a finished run of the same name that was made with other settings."""
+        if record is None or record.get("error"):
+            return
+        method = self._config.method(setting.method)
+        wanted = {
+            "agent": method.agent,
+            "settings": settings_of(make_agent(method.agent, dict(method.settings))),
+            "racing": method.racing,
+        }
+        differing = [key for key, value in wanted.items() if record.get(key) != value]
+        if differing:
+            raise RunError(
+                f"{folder.run_file(self._config.out, setting)} was made with another "
+                f"{' and another '.join(differing)} of {setting.method!r}: choose another --out, "
+                "give the method another name, or delete the file."
+            )
+
+    def _attempt(self, run: Parts, setting: Setting) -> None:
+        """Runs one method and writes down what came of it, be it an error."""
+        method = self._config.method(setting.method)
+
+        def listen(event: Event) -> None:
+            if event.phase.startswith("search"):
+                self._tell(News(self._number, setting, event.forwards))
+
+        path = folder.run_file(self._config.out, setting)
+        try:
+            config = self._config.run_config(setting)
+            agent = make_agent(method.agent, dict(method.settings))
+            parts = replace(run, config=config, plan=plan_of(config, run.task))
+            check_generation(setting, generation(agent), parts)
+            outcome = search(parts, setting.method, agent, listen)
+        except RunError:
+            raise  # the folder, not the method
+        except Exception as error:
+            line = _in_one_line(error)
+            folder.write(path, {"setting": asdict(setting), "error": line})
+            if not isinstance(error, RLPromptError):
+                path.with_suffix(".traceback.txt").write_text(
+                    traceback.format_exc(), encoding="utf-8"
+                )
+            self._tell(News(self._number, setting, setting.budget, line, "failed"))
+            return
+        path.with_suffix(".traceback.txt").unlink(missing_ok=True)
+        folder.write(path, _record(parts, setting, outcome))
+        best = outcome.winner
+        line = f"{best.reward:.3f} on train and dev: {record_of(parts, best.prompt).text!r}"
+        self._tell(News(self._number, setting, setting.budget, line, "done"))
+
+    def _fail_all(self, settings: list[Setting], error: str) -> None:
+        for setting in settings:
+            path = folder.run_file(self._config.out, setting)
+            folder.write(path, {"setting": asdict(setting), "error": error})
+        self._tell(
+            News(self._number, None, line=f"all {len(settings)} runs: {error}", state="failed")
+        )
+        for setting in settings:
+            self._tell(News(self._number, setting, setting.budget, "", "failed"))
+
+    def _tested(self) -> dict[str, Any]:
+        """Returns the group's test file, or what stands in for it before there is one."""
+        path = self._folder / folder.TEST
+        return folder.read(path) or {"fixed": {}, "selected": {}, "opened": [], "forwards": 0}
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """Returns the finished runs by the names of their files."""
+        paths = [folder.run_file(self._config.out, setting) for setting in self._settings]
+        records = {path.name: folder.read(path) for path in paths}
+        return {name: r for name, r in records.items() if r is not None and not r.get("error")}
+
+    def _untested(self) -> tuple[list[str], list[str]] | None:
+        """Returns which fixed prompts and which runs were not scored on test; None if all were."""
+        tested = self._tested()
+        fixed = [name for name in self._config.fixed if name not in tested["fixed"]]
+        runs = [
+            name
+            for name, record in self._records().items()
+            if tested["selected"].get(name, {}).get("text") != record["prompt"]["text"]
+        ]
+        return (fixed, runs) if fixed or runs else None
+
+    def _score_test(self, run: Parts) -> None:
+        """Scores on test what was settled since it was last opened: selected and fixed prompts."""
+        untested = self._untested()
+        if untested is None:
+            return
+        ledger = Ledger()
+        fixed: dict[str, Contestant | None] = {}
+        for name in untested[0]:
+            try:
+                fixed[name] = fixed_prompts(run, [name], ledger).get(name)
+            except ConfigError as error:
+                fixed[name] = None
+                self._tell(News(self._number, None, line=f"{name}: {error}", state="failed"))
+        records = self._records()
+        selected = {name: self._winner(run, records[name]) for name in untested[1]}
+        asked: dict[Question, list[Prompt]] = {}
+        for each in (*fixed.values(), *selected.values()):
+            if each is not None:
+                asked.setdefault(each.question, []).append(each.prompt)
+        if not asked:
+            return
+        test, reason = open_test(run, asked, ledger, lambda event: None)
+        before = self._tested()
+        scorers = next(iter(test.values()))
+        folder.write(
+            self._folder / folder.TEST,
+            {
+                "task": task_record(run.task),
+                "lm": lm_identity(run),
+                "hash": run.task.test.hash,
+                "size": len(run.task.test),
+                "scored": sum(scorer.n_examples for scorer in scorers),
+                "truncated": sum(scorer.truncated for scorer in scorers),
+                "opened": [*before["opened"], reason],
+                "forwards": before["forwards"] + ledger.forwards,
+                "fixed": {
+                    **before["fixed"],
+                    **{
+                        name: None if each is None else _test_row(each, test[each.question])
+                        for name, each in fixed.items()
+                    },
+                },
+                "selected": {
+                    **before["selected"],
+                    **{
+                        name: _test_row(each, test[each.question])
+                        for name, each in selected.items()
+                    },
+                },
+            },
+        )
+        self._tell(News(self._number, None, line=f"test: {reason}", state="done"))
+
+    def _winner(self, run: Parts, record: Mapping[str, Any]) -> Contestant:
+        """Returns the selected prompt of a finished run; its scores are in the log."""
+        prompt = Prompt(tuple(record["prompt"]["ids"]))
+        for scorer in (run.train, *run.dev):
+            scorer.logprobs([prompt], Ledger())
+        return contestant(run, prompt)
+
+
+def check_generation(setting: Setting, batch: int, run: Parts) -> None:
+    """Refuses a budget that does not cover one batch of an agent's prompts.
+
+    Raises:
+        ConfigError: with the budget that would.
+    """
+    if run.plan.prompts < batch:
+        least = batch * run.plan.n_train
+        raise ConfigError(
+            f"A budget of {setting.budget} LM forwards leaves {run.plan.search.forwards} for the "
+            f"search, {run.plan.prompts} prompts, less than one batch of {batch} that "
+            f"{setting.method!r} proposes at once: allow {int(least / 0.9) + 1} or more, or give "
+            "it smaller batches."
+        )
+
+
+def task_record(task: Task) -> dict[str, Any]:
+    """Describes a task for the result."""
+    return {
+        "name": task.name,
+        "version": task.version,
+        "labels": list(task.labels),
+        "template": task.template.source,
+        "words": [list(words) for words in task.verbalizer.words],
+        "train": {"size": len(task.train), "hash": task.train.hash},
+        "dev": {"size": len(task.dev), "hash": task.dev.hash},
+        "reports": list(task.reports),
+    }
+
+
+def _record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]:
+    best = outcome.winner
+    return {
+        "setting": asdict(setting),
+        "agent": run.config.agent,
+        "settings": settings_of(outcome.agent),
+        "racing": run.config.racing,
+        "prompt": asdict(record_of(run, best.prompt)),
+        "reward": best.reward,
+        "train_reward": run.reward(best.train),
+        "ended": outcome.ended,
+        "ledger": outcome.ledger(),
+        "trace": trace_rows(run, outcome.trace),
+        "finalists": finalist_rows(run, outcome.finalists),
+    }
+
+
+def _test_row(each: Contestant, test: list[SplitScorer]) -> dict[str, Any]:
+    """Returns what a contestant did on every test item."""
+    logprobs = np.concatenate([scorer.known(each.prompt) for scorer in test])
+    gold = np.concatenate([scorer.gold for scorer in test])
+    calibrated = calibrate(logprobs, each.bias)
+    return {
+        "text": each.text,
+        "train_reward": each.train_reward,
+        "dev_accuracy": each.dev.accuracy,
+        "dev_log_likelihood": each.dev.log_likelihood,
+        "accuracy_uncalibrated": float(correct(logprobs, gold).mean()),
+        "correct": "".join(str(int(hit)) for hit in correct(calibrated, gold)),
+        "log_likelihood": [round(float(x), 6) for x in gold_logprobs(calibrated, gold)],
+    }
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, RLPromptError):
+        return str(error)
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
