@@ -155,11 +155,8 @@ class SoftQ:
         Raises:
             ConfigError: with the setting and its range, or with the packages that are missing.
         """
-        for package in ("torch", "stable_baselines3", "sb3_contrib"):
-            if find_spec(package) is None:
-                raise ConfigError(
-                    f"The agent 'soft-q' needs the package {package}: pip install 'rlprompt[rl]'."
-                )
+        if find_spec("torch") is None:
+            raise ConfigError("The agent 'soft-q' needs torch: pip install 'rlprompt[hf]'.")
         if self.preset not in PRESETS:
             raise ConfigError(
                 f"There is no preset {self.preset!r}.{suggest(str(self.preset), PRESETS)} "
@@ -182,7 +179,7 @@ class SoftQ:
 
     def optimize(self, problem: Problem, *, seed: int, on_event: OnEvent) -> None:
         """Learns until the budget is spent, with a new network after each collapse."""
-        from rlprompt.agents.sb3.policy import reduce_embeddings
+        from rlprompt.agents.embeddings import reduce_embeddings
 
         settings = self.settings
         search = Search(problem, seed=seed, on_event=on_event, batch_size=settings.batch_size)

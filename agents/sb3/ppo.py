@@ -114,7 +114,7 @@ class PPOAgent:
         from stable_baselines3.common.callbacks import CallbackList
 
         from rlprompt.agents.sb3.diagnostics import Diagnostics
-        from rlprompt.agents.sb3.policy import reduce_embeddings
+        from rlprompt.agents.embeddings import reduce_embeddings
 
         embeddings = reduce_embeddings(
             problem.lm.embeddings(problem.vocabulary.token_ids), self.embedding_width

@@ -1,4 +1,4 @@
-"""``rlprompt optimize | evaluate | list``."""
+"""``rlprompt optimize | compare | evaluate | list``."""
 
 import logging
 import sys
@@ -205,6 +205,106 @@ def optimize(
     with Progress(err) as progress:
         result = run(settled, task=loaded, on_event=progress)
     show_result(out, result, settled.out)
+
+
+def _names(text: str | None) -> list[str] | None:
+    """Reads ``a,b,c``."""
+    return None if text is None else [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _numbers(flag: str, text: str | None) -> list[int] | None:
+    """Reads ``13,21,42``; an underscore may stand between digits."""
+    found = _names(text)
+    try:
+        return None if found is None else [int(part) for part in found]
+    except ValueError as error:
+        raise ConfigError(f"{flag} takes whole numbers like 13,21,42, not {text!r}.") from error
+
+
+@app.command()
+def compare(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with any of the settings; flags win.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="Tasks, as of optimize: a,b.")] = None,
+    agents: Annotated[
+        str | None,
+        typer.Option(help="Agents: ppo,genetic,genetic+racing; all registered ones if not given."),
+    ] = None,
+    fixed: Annotated[
+        str | None, typer.Option(help="Prompts nobody learned: empty,manual,in-context.")
+    ] = None,
+    budgets: Annotated[str | None, typer.Option(help="LM forwards of a run: 5000,20000.")] = None,
+    split_seeds: Annotated[
+        str | None, typer.Option(help="Seeds of the few-shot draws: 13,21,42,87,100.")
+    ] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of the agents: 0,1,2.")] = None,
+    lm: Annotated[
+        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
+    length: Annotated[int | None, typer.Option(help="Tokens of a prompt.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="Tokens that a prompt may be made of.")
+    ] = None,
+    test_limit: Annotated[
+        int | None, typer.Option(help="Score only the first so many test examples.")
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
+    ] = None,
+    reach: Annotated[
+        float | None, typer.Option(help="Train reward to count forwards to; else random's best.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(help="Processes side by side.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder of the comparison.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
+) -> None:
+    """Compare methods at an equal budget on the same tasks, splits and selection.
+
+    A comparison that was stopped goes on when the same command is given again; more methods,
+    budgets, seeds or tasks can be added to it later.
+    """
+    from rlprompt.cli import compare as shown
+    from rlprompt.compare.compare import compare as run
+    from rlprompt.compare.config import CompareConfig
+    from rlprompt.run.config import RunConfig
+    from rlprompt.tasks.optional import need
+
+    values = RunConfig.read(config) if config else {}
+    given = {
+        "tasks": _names(task),
+        "agents": _names(agents),
+        "fixed": _names(fixed),
+        "budgets": _numbers("--budgets", budgets),
+        "split_seeds": _numbers("--split-seeds", split_seeds),
+        "seeds": _numbers("--seeds", seeds),
+        "lm": lm,
+        "shots": shots,
+        "length": length,
+        "reward": reward,
+        "vocabulary_size": vocabulary_size,
+        "test_limit": test_limit,
+        "data_root": data_root,
+        "reach": reach,
+        "jobs": jobs,
+        "device": device,
+        "dtype": dtype,
+        "out": out_,
+    }
+    values |= {k: v for k, v in given.items() if v is not None}
+    settled = CompareConfig.parse(values)
+    for package in ("matplotlib", "pandas", "scipy"):
+        need(package, "rlprompt[compare]", "A comparison")
+    shown.show_plan(out, settled)
+    if dry_run:
+        return
+    with shown.CompareProgress(err, settled) as progress:
+        result = run(settled, on_news=progress)
+    shown.show_comparison(out, result, settled)
 
 
 @app.command()

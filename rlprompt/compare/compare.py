@@ -138,7 +138,10 @@ def _side_by_side(config: CompareConfig, on_news: OnNews) -> list[Spent]:
     context = multiprocessing.get_context("spawn")
     news = context.Manager().Queue()
     with ProcessPoolExecutor(
-        config.jobs, mp_context=context, initializer=_start_worker, initargs=(_lm_config(config), news)
+        config.jobs,
+        mp_context=context,
+        initializer=_start_worker,
+        initargs=(_lm_config(config), news),
     ) as pool:
         groups = [pool.submit(_work, config, number) for number in range(len(config.groups))]
         try:

@@ -61,8 +61,16 @@ def planted():
         stall_calls=40,
         n_train=16,
         predicts_tokens=False,
+        prefixes_are_free=True,
+        racing=None,
     ):
-        lm = PlantedLM(vocab_size, length, predicts_tokens=predicts_tokens, seed=seed)
+        lm = PlantedLM(
+            vocab_size,
+            length,
+            predicts_tokens=predicts_tokens,
+            prefixes_are_free=prefixes_are_free,
+            seed=seed,
+        )
         task = planted_task(n_train)
         objective = Objective(
             SplitScorer(
@@ -73,6 +81,7 @@ def planted():
             Budget(prompts * n_train + rest),
             max_prompt_tokens=length,
             stall_calls=stall_calls,
+            racing=racing,
         )
         ids = tuple(range(1, vocab_size + 1))
         vocabulary = ActionVocabulary(ids, tuple(lm.tokenizer.decode((i,)) for i in ids))

@@ -1,5 +1,6 @@
 """What every registered agent must hold to; a new one is enrolled by registering it."""
 
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -8,19 +9,45 @@ import pytest
 from rlprompt.agents.protocol import AGENTS, make_agent
 from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
 from rlprompt.objective.objective import Objective
+from rlprompt.objective.racing import Racing
 
 every_agent = pytest.mark.parametrize("name", [*AGENTS])
+#: Agents that learn nothing from rewards: no planted prompt of many can be asked of them.
+UNINFORMED = {"random", "lm-samples"}
+#: Agents that pay for the LM's opinion beside their prompts.
+ASKING = {"lm-samples"}
+informed_agent = pytest.mark.parametrize("name", sorted({*AGENTS} - UNINFORMED))
+
+
+@pytest.fixture
+def planted(planted, request):
+    """Problems whose LM says next tokens where the agent under test asks for them."""
+    asks = request.getfixturevalue("name") in ASKING if "name" in request.fixturenames else False
+    return partial(planted, predicts_tokens=asks)
 
 
 @every_agent
 @pytest.mark.parametrize("rest", [0, 1, 15])
 def test_obeys_the_budget_to_the_forward(name, rest, planted):
-    given = planted(prompts=37, rest=rest)
+    given = planted(prompts=37, rest=rest, prefixes_are_free=False)
     over = given.solve(make_agent(name, {}))
     assert isinstance(over, BudgetExhausted)
-    assert given.objective.ledger.forwards == 37 * 16
-    assert given.objective.remaining == rest
-    assert given.lm.scored_pairs.total() == 37 * 16
+    scored = given.lm.scored_pairs.total()
+    assert scored % 16 == 0
+    if name in ASKING:
+        assert 0 <= given.objective.remaining < 16
+        assert scored < given.objective.ledger.forwards
+    else:
+        assert given.objective.ledger.forwards == scored == 37 * 16
+        assert given.objective.remaining == rest
+
+
+@every_agent
+@pytest.mark.parametrize("rest", [0, 15])
+def test_obeys_the_budget_where_prefixes_are_free(name, rest, planted):
+    given = planted(prompts=37, rest=rest)
+    assert isinstance(given.solve(make_agent(name, {})), BudgetExhausted)
+    assert 37 * 16 - 16 < given.objective.ledger.forwards <= 37 * 16 + rest
 
 
 @every_agent
@@ -93,6 +120,29 @@ def test_smallest_problems_end_with_everything_scored(name, vocab_size, length, 
     assert given.objective.archive.best.prompt == given.lm.optimum
 
 
+@informed_agent
+def test_finds_the_planted_prompt_and_beats_random(name, planted):
+    found = 0
+    for seed in range(3):
+        informed, control = (planted(32, 3, prompts=400, seed=seed) for _ in range(2))
+        informed.solve(make_agent(name, {}), seed)
+        control.solve(make_agent("random", {}), seed)
+        best, theirs = informed.objective.archive.best, control.objective.archive.best
+        assert best.reward > theirs.reward or best.prompt == informed.lm.optimum
+        found += best.prompt == informed.lm.optimum
+    # One of 32,768 prompts: 400 random ones hold it once in 80 runs.
+    assert found >= 2
+
+
+@every_agent
+def test_races_within_the_budget(name, planted):
+    given = planted(prompts=60, racing=Racing())
+    given.solve(make_agent(name, {}))
+    objective = given.objective
+    assert objective.ledger.forwards <= objective.budget.forwards
+    assert 0 < len(objective.archive)
+
+
 @every_agent
 def test_a_budget_of_one_prompt_buys_one(name, planted):
     given = planted(prompts=1)
@@ -128,7 +178,7 @@ def test_random_is_uniform(planted):
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        ("pppo", {}, r"^Unknown agent 'pppo'\. Did you mean 'ppo'\? Known: ppo, random\.$"),
+        ("pppo", {}, r"^Unknown agent 'pppo'\. Did you mean 'ppo'\? Known: bayesian, "),
         ("ppo", {"lerning_rate": 1}, r"no setting 'lerning_rate'\. Did you mean 'learning_rate'\?"),
         ("ppo", {"n_envs": 0}, r"^n_envs must be 1 or more, not 0\.$"),
         ("ppo", {"n_envs": "many"}, "n_envs of the agent 'ppo' must be of type int, not 'many'"),

@@ -46,13 +46,13 @@ from rlprompt.run.config import RunConfig
         ({"out": 5}, r"^out must be a path or nothing at all, not 5\.$"),
         (
             {"agent": "pppo"},
-            r"^Unknown agent 'pppo'\. Did you mean 'ppo'\? Known: ppo, random\.$",
+            r"^Unknown agent 'pppo'\. Did you mean 'ppo'\? Known: bayesian, ",
         ),
         ({"agent_settings": {"n_env": 4}}, r"no setting 'n_env'\. Did you mean 'n_envs'\?"),
         ({"agent_settings": {"n_envs": 0}}, r"^n_envs must be 1 or more, not 0\.$"),
         (
             {"controls": ["randm"]},
-            r"^Unknown agent 'randm'\. Did you mean 'random'\? Known: ppo, random\.$",
+            r"^Unknown agent 'randm'\. Did you mean 'random'\? Known: bayesian, ",
         ),
         ({"controls": ["ppo"]}, r"^The agent 'ppo' and the controls \(ppo\) must all be diff"),
         ({"controls": ["random", "random"]}, "must all be different"),
