@@ -25,7 +25,7 @@ format: $(VENV)/.dev
 $(VENV)/.run: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rl,tensorboard]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[rl,tensorboard,compare]'
 	$(BIN)/python -m pip install --quiet --no-deps $(DATA)
 	touch $@
 

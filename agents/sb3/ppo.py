@@ -113,8 +113,8 @@ class PPOAgent:
         """Learns until the budget is spent, with a new policy after each collapse."""
         from stable_baselines3.common.callbacks import CallbackList
 
-        from rlprompt.agents.sb3.diagnostics import Diagnostics
         from rlprompt.agents.embeddings import reduce_embeddings
+        from rlprompt.agents.sb3.diagnostics import Diagnostics
 
         embeddings = reduce_embeddings(
             problem.lm.embeddings(problem.vocabulary.token_ids), self.embedding_width

@@ -13,7 +13,7 @@ from typing import Any
 from rlprompt.compare import folder
 from rlprompt.compare.collect import collect, process_record
 from rlprompt.compare.config import CompareConfig
-from rlprompt.compare.group import Group, News, OnNews
+from rlprompt.compare.group import Group, OnNews
 from rlprompt.core.errors import RunError
 from rlprompt.core.trials import Setting
 from rlprompt.lm.loading import LMConfig, load_lm

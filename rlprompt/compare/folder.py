@@ -1,4 +1,4 @@
-"""The folder of a comparison: one small file a run, one evaluation log and one test file a split."""
+"""The folder of a comparison: a small file a run, an evaluation log and a test file a split."""
 
 import json
 import re

@@ -15,8 +15,8 @@ Every key but the data is optional::
     negative = "bad"
     positive = ["good", "great"]
 
-Paths may hold two placeholders: ``{data_root}``, a folder that the user of the file names when it is
-used, and ``{split_seed}``, for a folder with ready splits of several seeds.
+Paths may hold two placeholders: ``{data_root}``, a folder that the user of the file names when it
+is used, and ``{split_seed}``, for a folder with ready splits of several seeds.
 """
 
 import tomllib

@@ -7,8 +7,8 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 
-from rlprompt.agents.sb3.elites import EliteEpisodes
 from rlprompt.agents.embeddings import reduce_embeddings
+from rlprompt.agents.sb3.elites import EliteEpisodes
 from rlprompt.agents.sb3.policy import (
     EmbeddingPolicy,
     MaskableEmbeddingPolicy,
