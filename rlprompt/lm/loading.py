@@ -133,6 +133,7 @@ def load_lm(config: LMConfig) -> "CausalLM":
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     from rlprompt.lm.causal import CausalLM
+    from rlprompt.lm.linear import pack_linears
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -174,7 +175,10 @@ def load_lm(config: LMConfig) -> "CausalLM":
         )
     log.info("loaded %s from %s on %s", config.name, source.location, device)
     revision = source.gguf_file or getattr(settings, "_commit_hash", None) or config.revision or ""
-    return CausalLM(model.to(device), tokenizer, name=config.name, revision=revision)
+    lm = CausalLM(model.to(device), tokenizer, name=config.name, revision=revision)
+    # After the LM was identified by its weights.
+    pack_linears(model, keep=model.get_output_embeddings())
+    return lm
 
 
 def _device(name: str | None) -> "torch.device":
