@@ -27,6 +27,7 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.core.version import __version__
 from rlprompt.lm.causal import CausalLM
 from rlprompt.lm.causal_scorers import AfterInputScorer
+from rlprompt.lm.linear import PackedLinear
 from rlprompt.lm.loading import LMConfig, load_lm
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.movie_reviews import WORDS, load_sentences
@@ -67,7 +68,7 @@ def seconds(action: Callable[[], object]) -> float:
 def linear_shapes(model: torch.nn.Module) -> Iterator[tuple[int, int]]:
     """Outputs and inputs of every linear layer; GPT-2's Conv1D is one, stored the other way."""
     for module in model.modules():
-        if isinstance(module, torch.nn.Linear):
+        if isinstance(module, torch.nn.Linear | PackedLinear):
             yield module.out_features, module.in_features
         elif isinstance(module, Conv1D):
             yield module.nf, module.nx
@@ -77,24 +78,28 @@ class Gemm:
     """The matrix products of one forward, bare: each of the decoder's linear layers once.
 
     Layers of one shape share a weight of their own, so that a forward's worth of products runs over
-    as much memory as one layer needs; that favours the bare products, not the LM.
+    as much memory as one layer needs; that favours the bare products, not the LM. ``packed`` is as
+    the LM does them if its layers are packed for oneDNN, else as torch does them by itself.
     """
 
-    def __init__(self, lm: CausalLM, rows: int) -> None:
+    def __init__(self, lm: CausalLM, rows: int, *, packed: bool) -> None:
         shapes = [*linear_shapes(lm.model.base_model)]
         like: dict[str, Any] = {"dtype": lm.model.dtype, "device": lm.model.device}
         self.parameters = sum(n_out * n_in for n_out, n_in in shapes)
         self.rows = rows
-        made = {
-            (n_out, n_in): (torch.randn(n_out, n_in, **like), torch.randn(rows, n_in, **like))
-            for n_out, n_in in shapes
-        }
+        packs = packed and any(isinstance(m, PackedLinear) for m in lm.model.modules())
+        made: dict[tuple[int, int], tuple[torch.nn.Module, torch.Tensor]] = {}
+        for n_out, n_in in set(shapes):
+            layer: torch.nn.Module = torch.nn.Linear(n_in, n_out, bias=False, **like)
+            if packs:
+                layer = PackedLinear(layer)
+            made[n_out, n_in] = (layer, torch.randn(rows, n_in, **like))
         self._products = [made[shape] for shape in shapes]
 
     @torch.inference_mode()
     def run(self) -> None:
-        for weight, states in self._products:
-            torch.nn.functional.linear(states, weight)
+        for layer, states in self._products:
+            layer(states)
 
     def flops(self) -> float:
         """Floating-point operations a second, a product and a sum being two."""
@@ -116,9 +121,11 @@ def causal(lm: CausalLM, repeats: int) -> dict[str, Any]:
     prepare = seconds(lambda: packed.choice_logprobs([Prompt()]))
     packed.choice_logprobs(prompts)
     row = N_PROMPTS * PROMPT_TOKENS
-    gemm = Gemm(lm, rows=max(1, packed.limits.batch_tokens // row) * row)
+    rows = max(1, packed.limits.batch_tokens // row) * row
+    gemm, torch_gemm = (Gemm(lm, rows, packed=each) for each in (True, False))
     gemm.run()
-    times, fractions = [], []
+    torch_gemm.run()
+    times, fractions, ratios = [], [], []
     for _ in range(repeats):
         bare = [gemm.flops()]
         tokens = lm.meter.tokens
@@ -127,6 +134,7 @@ def causal(lm: CausalLM, repeats: int) -> dict[str, Any]:
         bare.append(gemm.flops())
         rate = 2 * gemm.parameters * tokens / times[-1]
         fractions.append(rate / statistics.mean(bare))
+        ratios.append(gemm.flops() / torch_gemm.flops())
     scores = packed.choice_logprobs(prompts[:N_PLAIN])
     plain_scores = np.empty_like(scores)
 
@@ -139,6 +147,7 @@ def causal(lm: CausalLM, repeats: int) -> dict[str, Any]:
         "speedup": plain_seconds / packed_seconds,
         "max_difference": float(np.abs(scores - plain_scores).max()),
         "gemm_fraction": statistics.median(fractions),
+        "gemm_over_torch": statistics.median(ratios),
         "packed_prompts_per_second": 1 / packed_seconds,
         "plain_prompts_per_second": 1 / plain_seconds,
         "packed_seconds_per_prompt": packed_seconds,

@@ -7,6 +7,7 @@ shows the ratio). Weights are laid out once, which is what a frozen LM can affor
 """
 
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 import torch
@@ -14,8 +15,8 @@ from torch import nn
 
 log = logging.getLogger(__name__)
 
-#: How far a product may be from torch's own, relative to its greatest value; float32 has 6e-8.
-TOLERANCE = 1e-5
+#: How far a model's outputs may be from those of torch's own products, relative to the greatest.
+TOLERANCE = 1e-4
 
 
 class PackedLinear(nn.Module):
@@ -48,16 +49,19 @@ class PackedLinear(nn.Module):
         )
 
 
-def pack_linears(model: nn.Module, keep: nn.Module | None = None) -> int:
-    """Replaces a model's linear layers, where that is exact and possible.
+def pack_linears(
+    model: nn.Module, probe: Callable[[], torch.Tensor], keep: nn.Module | None = None
+) -> int:
+    """Replaces a model's linear layers, where that is possible and changes nothing.
 
     Args:
         model: a frozen model, changed in place.
+        probe: runs the model on something small; what it returns must not change.
         keep: a layer to leave alone, as the head, whose rows are read.
 
     Returns:
-        How many layers were replaced; 0 where the model is not in float32 on a CPU, or this build
-        of torch cannot do it.
+        How many layers were replaced; 0 where the model is not in float32 on a CPU, where its code
+        wants more of a layer than its product, or where this build of torch cannot do it.
     """
     found = [
         (parent, name, child)
@@ -68,27 +72,25 @@ def pack_linears(model: nn.Module, keep: nn.Module | None = None) -> int:
     ]
     if not found or not all(_can_be_packed(layer.weight) for _, _, layer in found):
         return 0
-    if not _is_exact(found[0][2]):
-        return 0
+    with torch.inference_mode():
+        before = probe()
+        try:
+            for parent, name, layer in found:
+                setattr(parent, name, PackedLinear(layer))
+            after = probe()
+        # The operators are torch's own but not public, and a model's code may read a weight.
+        except (AttributeError, NotImplementedError, RuntimeError, TypeError) as error:
+            log.info("linear layers stay as they are: %s", error)
+        else:
+            difference = float((after - before).abs().max())
+            if difference <= TOLERANCE * max(1.0, float(before.abs().max())):
+                log.info("%d linear layers go through oneDNN", len(found))
+                return len(found)
+            log.info("linear layers stay as they are: scores differ by %g", difference)
     for parent, name, layer in found:
-        setattr(parent, name, PackedLinear(layer))
-    log.info("%d linear layers go through oneDNN", len(found))
-    return len(found)
+        setattr(parent, name, layer)
+    return 0
 
 
 def _can_be_packed(weight: torch.Tensor) -> bool:
     return weight.device.type == "cpu" and weight.dtype is torch.float32
-
-
-def _is_exact(layer: nn.Linear) -> bool:
-    """Tries one layer against torch's own product."""
-    generator = torch.Generator().manual_seed(0)
-    states = torch.randn(3, 7, layer.in_features, generator=generator)
-    try:
-        with torch.inference_mode():
-            ours, theirs = PackedLinear(layer)(states), layer(states)
-    except (RuntimeError, AttributeError, NotImplementedError, TypeError) as error:
-        # The operators are torch's own but not public: another version may lack them.
-        log.info("linear layers stay as they are: %s", error)
-        return False
-    return float((ours - theirs).abs().max()) <= TOLERANCE * max(1.0, float(theirs.abs().max()))

@@ -177,7 +177,8 @@ def load_lm(config: LMConfig) -> "CausalLM":
     revision = source.gguf_file or getattr(settings, "_commit_hash", None) or config.revision or ""
     lm = CausalLM(model.to(device), tokenizer, name=config.name, revision=revision)
     # After the LM was identified by its weights.
-    pack_linears(model, keep=model.get_output_embeddings())
+    tokens = torch.arange(4, device=device)[None]
+    pack_linears(model, lambda: model(tokens).logits, keep=model.get_output_embeddings())
     return lm
 
 
