@@ -13,7 +13,17 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-HEAVY = {"torch", "transformers", "stable_baselines3", "sb3_contrib", "datasets", "pandas"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "stable_baselines3",
+    "sb3_contrib",
+    "datasets",
+    "pandas",
+    "matplotlib",
+    "scipy",
+    "sklearn",
+}
 
 
 def modules():
