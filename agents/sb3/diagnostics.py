@@ -55,7 +55,7 @@ class Diagnostics(BaseCallback):
         self.collapsed = False
 
     def _on_rollout_start(self) -> None:
-        self._charged = self._problem.objective.ledger.forwards
+        self._proposed = self._problem.objective.proposed
         self._rewards = []
         self._finished = 0
 
@@ -83,8 +83,7 @@ class Diagnostics(BaseCallback):
 
     def _on_rollout_end(self) -> None:
         objective = self._problem.objective
-        charged = objective.ledger.forwards - self._charged
-        new = charged / objective.n_examples / max(1, self._finished)
+        new = (objective.proposed - self._proposed) / max(1, self._finished)
         self._recent.append(new < self._min_new)
         self.collapsed = len(self._recent) == self._recent.maxlen and all(self._recent)
         self._adapt_entropy(new)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from types import TracebackType
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -28,8 +29,9 @@ def show_plan(console: Console, config: CompareConfig) -> None:
     table.add_row("agent seeds", ", ".join(map(str, config.seeds)))
     table.add_row(
         "in all",
-        f"{searches} searches on {len(config.groups)} splits, {total_forwards(config):,} LM "
-        f"forwards at most, in {config.jobs} process{'es' if config.jobs > 1 else ''}",
+        f"{searches} search{'es' * (searches > 1)} on {len(config.groups)} "
+        f"split{'s' * (len(config.groups) > 1)}, {total_forwards(config):,} LM forwards at most, "
+        f"in {config.jobs} process{'es' * (config.jobs > 1)}",
     )
     for note in config.notes:
         table.add_row("note", note)
@@ -47,6 +49,7 @@ class CompareProgress:
     def __init__(self, console: Console, config: CompareConfig) -> None:
         """Makes a display; without a terminal it prints a line a run."""
         self._console = console
+        self._config = config
         self._total = total_forwards(config)
         self._runs = len(config.groups) * len(config.settings(*config.groups[0]))
         self._forwards: dict[Setting, int] = {}
@@ -90,18 +93,17 @@ class CompareProgress:
             done = sum(self._states.values())
             mark = "FAILED: " if news.state == "failed" else ""
             self._console.print(
-                f"[{done}/{self._runs}] {_name(news)}{mark}{news.line}",
+                f"[{done}/{self._runs}] {self._name(news)}{mark}{news.line}",
                 markup=False,
                 highlight=False,
                 soft_wrap=True,
             )
 
-
-def _name(news: News) -> str:
-    if news.setting is None:
-        return ""
-    s = news.setting
-    return f"{s.task} split {s.split_seed}, {s.method} seed {s.seed}, {s.budget:,} forwards: "
+    def _name(self, news: News) -> str:
+        task, split_seed = self._config.groups[news.group]
+        s = news.setting
+        run = "" if s is None else f", {s.method} seed {s.seed}, {s.budget:,} forwards"
+        return f"{task} split {split_seed}{run}: "
 
 
 def show_comparison(console: Console, result: dict[str, object], config: CompareConfig) -> None:
@@ -110,7 +112,9 @@ def show_comparison(console: Console, result: dict[str, object], config: Compare
     assert isinstance(rows, list)
     table = Table(title="test scores with 95 % intervals", title_justify="left")
     for title in ("task", "forwards", "method", "accuracy", "log-likelihood", "rank"):
-        table.add_column(title, justify="left" if title in ("task", "method") else "right")
+        named = title in ("task", "method")  # a name that is cut short names nothing
+        justify: Literal["left", "right"] = "left" if named else "right"
+        table.add_column(title, justify=justify, overflow="fold", no_wrap=title == "method")
     table.add_column("to reach random's best", justify="right")
     before = None
     for row in rows:

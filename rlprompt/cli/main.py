@@ -1,4 +1,4 @@
-"""``rlprompt optimize | compare | evaluate | list``."""
+"""``rlprompt optimize | compare | words | evaluate | list``."""
 
 import logging
 import sys
@@ -305,6 +305,81 @@ def compare(
     with shown.CompareProgress(err, settled) as progress:
         result = run(settled, on_news=progress)
     shown.show_comparison(out, result, settled)
+
+
+@app.command()
+def words(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings as of optimize; flags win.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
+    ] = None,
+    lm: Annotated[
+        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="How many words; 3,000 if not given.")
+    ] = None,
+    whole_words: Annotated[
+        bool | None, typer.Option(help="Only whole words of the task's language.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A word to leave out; repeatable.")
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    top: Annotated[int, typer.Option(help="Words shown, and scored on dev, at each end.")] = 20,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder for table and scores.")] = None,
+) -> None:
+    """Show what each single word does: score it alone as the prompt, beside the empty one.
+
+    A run that was stopped goes on when the same command is given again.
+    """
+    from rlprompt.cli.progress import Progress
+    from rlprompt.cli.words import show_words
+    from rlprompt.run.config import RunConfig
+    from rlprompt.run.words import word_effects
+
+    values = {"vocabulary_size": 3000} | (RunConfig.read(config) if config else {})
+    given = {
+        "task": task,
+        "lm": lm,
+        "shots": shots,
+        "split_seed": split_seed,
+        "vocabulary_size": vocabulary_size,
+        "whole_words": whole_words,
+        "exclude": exclude or None,
+        "template": template,
+        "words": {k: v.split(",") for k, v in (_pairs("--words", words) or {}).items()} or None,
+        "data_root": data_root,
+        "columns": _pairs("--column", column),
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "reward": reward,
+        "out": out_,
+    }
+    values |= {k: v for k, v in given.items() if v is not None}
+    settled = RunConfig.parse(values, str(config or "the flags"))
+    with Progress(err) as progress:
+        found = word_effects(settled, top=top, on_event=progress)
+    show_words(out, found, top, settled.out)
 
 
 @app.command()

@@ -74,10 +74,16 @@ def read_trials(config: CompareConfig) -> tuple[list[Trial], list[Failure]]:
                 failures.append(Failure(shown, error))
             elif tested is not None and path.name in tested["selected"]:
                 trials.append(_trial(shown, tested, tested["selected"][path.name], record))
+            else:
+                failures.append(Failure(shown, "its prompt could not be scored on test"))
+        if tested is None:
+            continue
         for name in config.fixed:
-            row = (tested or {"fixed": {}})["fixed"].get(name)
-            if tested is not None and row is not None:
-                fixed = Setting(names[task], split_seed, name)
+            fixed = Setting(names[task], split_seed, name)
+            row = tested["fixed"].get(name) or {"error": "it could not be scored"}
+            if "error" in row:
+                failures.append(Failure(fixed, row["error"]))
+            else:
                 trials.append(_trial(fixed, tested, row, None))
     return trials, failures
 

@@ -1,7 +1,10 @@
 """A comparison from end to end: groups side by side, then one file with what came of them."""
 
 import multiprocessing
+import multiprocessing.connection
+import os
 import queue
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
@@ -127,6 +130,15 @@ _worker: dict[str, Any] = {}
 def _start_worker(lm_config: LMConfig, news: Any) -> None:
     _worker["load"] = _Loader(lm_config)
     _worker["news"] = news
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """Ends this process when its parent is gone: a killed comparison leaves no worker behind."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
 
 
 def _work(config: CompareConfig, number: int) -> Spent:

@@ -1,11 +1,13 @@
 """What is compared: one frozen object, from flags, a TOML file or Python."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from rlprompt.agents.protocol import AGENTS
+from rlprompt.compare.folder import slug
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.trials import Setting
 from rlprompt.run.config import RunConfig, as_json
@@ -59,6 +61,10 @@ class Method:
                     f"The method {name!r} has an unknown key {key!r}.{suggest(key, known)} "
                     f"Known: {', '.join(known)}."
                 )
+        if not isinstance(values.get("settings", {}), Mapping):
+            raise ConfigError(
+                f"settings of the method {name!r} must be a table, not {values['settings']!r}."
+            )
         return cls(**values)
 
 
@@ -80,7 +86,8 @@ class CompareConfig:
         seeds: seeds of the agents.
         run: every other setting of a run, the same for all (:class:`RunConfig`).
         reach: train reward to which forwards are counted; None for what 'random' ends with.
-        jobs: processes side by side, each with one LM and, if more than one, one thread.
+        jobs: processes side by side, each with one LM and, if more than one, one thread; a script
+            that asks for more than one needs ``if __name__ == "__main__":`` around what it does.
         threads: CPU threads of each process; None for one if there are several processes.
         out: folder of the comparison.
         notes: what was left out of what was asked for, one sentence each.
@@ -123,12 +130,37 @@ class CompareConfig:
                     f"Unknown fixed prompt {name!r}.{suggest(name, FIXED)} "
                     f"Known: {', '.join(FIXED)}."
                 )
-        if self.jobs < 1:
-            raise ConfigError(f"jobs must be 1 or more, not {self.jobs}.")
+        if type(self.jobs) is not int or self.jobs < 1:
+            raise ConfigError(f"jobs must be a whole number of 1 or more, not {self.jobs!r}.")
+        if self.reach is not None and not _is_number(self.reach):
+            raise ConfigError(f"reach must be a number, a train reward, not {self.reach!r}.")
+        self._check_names()
         self._check_run()
+        task, first = self.tasks[0], self.split_seeds[0]
         for name in self.agents:
             for budget in self.budgets:
-                self.run_config(Setting(self.tasks[0], self.split_seeds[0], name, 0, budget))
+                self.run_config(Setting(task, first, name, 0, budget))
+        for split_seed in self.split_seeds:
+            for seed in self.seeds:
+                self.run_config(Setting(task, split_seed, self.agents[0], seed, self.budgets[0]))
+
+    def _check_names(self) -> None:
+        """Refuses names that a file or a row of the table could not tell apart."""
+        for name in self.agents:
+            if name in FIXED:
+                raise ConfigError(
+                    f"{name!r} is the name of a fixed prompt: write it under fixed, or give the "
+                    "method another name."
+                )
+        for key in ("tasks", "agents"):
+            files: dict[str, str] = {}
+            for name in getattr(self, key):
+                other = files.setdefault(slug(name), name)
+                if other != name:
+                    raise ConfigError(
+                        f"{key}: {other!r} and {name!r} would both be written to {slug(name)!r}: "
+                        "name one of them otherwise."
+                    )
 
     def _check_run(self) -> None:
         known = [each.name for each in fields(RunConfig)]
@@ -236,6 +268,10 @@ def _list_of(name: str, value: Any, kind: type[T]) -> Sequence[T]:
         what = "whole numbers" if kind is int else "texts"
         raise ConfigError(f"{name} must be a list of {what}, not {value!r}.")
     return items
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and type(value) is not bool and math.isfinite(value)
 
 
 def _once(name: str, given: Sequence[T], notes: list[str]) -> tuple[T, ...]:

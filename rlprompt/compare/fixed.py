@@ -1,6 +1,5 @@
 """Prompts that nobody learned: empty, written by hand, or the train examples themselves."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rlprompt.core.errors import ConfigError
@@ -9,7 +8,7 @@ from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import SplitScores
 from rlprompt.objective.split_scorer import Question, SplitScorer
-from rlprompt.run.final import baselines, evaluation_on
+from rlprompt.run.final import Baselines, evaluation_on
 from rlprompt.run.parts import Parts
 from rlprompt.tasks.examples import Example, Split
 from rlprompt.tasks.template import Template
@@ -53,27 +52,29 @@ def contestant(run: Parts, prompt: Prompt) -> Contestant:
     )
 
 
-def fixed_prompts(run: Parts, names: Sequence[str], ledger: Ledger) -> dict[str, Contestant]:
-    """Scores fixed prompts on train and dev; what it takes is in nobody's budget.
+def fixed_prompt(run: Parts, name: str, base: Baselines, ledger: Ledger) -> Contestant:
+    """Settles a fixed prompt on train and dev; what it takes is in nobody's budget.
 
     Args:
         run: the parts of a run.
-        names: of 'empty', 'manual', 'in-context'.
+        name: 'empty', 'manual' or 'in-context'.
+        base: the empty and the manual prompts, scored.
         ledger: counts the forwards.
 
     Raises:
-        ConfigError: 'manual' without manual prompts, or too few examples for 'in-context'.
+        ConfigError: 'manual' without manual prompts, or too few examples for 'in-context', or too
+            little room for them in the LM's context.
     """
-    base = baselines(run, ledger)
-    found: dict[str, Contestant] = {}
-    for name in names:
-        if name == "empty":
-            found[name] = contestant(run, base.empty)
-        elif name == "manual" and run.manual:
-            found[name] = contestant(run, base.manual)
-        elif name == "in-context":
-            found[name] = in_context(run, base.manual, ledger)
-    return found
+    if name == "empty":
+        return contestant(run, base.empty)
+    if name == "in-context":
+        return in_context(run, base.manual, ledger)
+    if not run.manual:
+        raise ConfigError(
+            f"The task {run.task.name!r} has no manual prompts: give it some (manual_prompts), or "
+            "leave 'manual' out of fixed."
+        )
+    return contestant(run, base.manual)
 
 
 def in_context(run: Parts, manual: Prompt, ledger: Ledger) -> Contestant:

@@ -33,7 +33,8 @@ def slug(name: str) -> str:
     >>> slug("benchmarks/sst-2/task.toml"), slug("genetic+racing")
     ('benchmarks_sst-2_task.toml', 'genetic+racing')
     """
-    return re.sub(r"[^A-Za-z0-9.+-]+", "_", name).strip("_") or "_"
+    plain = re.sub(r"[^A-Za-z0-9.+-]+", "_", name).strip("_")
+    return plain if plain.strip(".") else "_"  # '..' would be the folder above
 
 
 def read(path: Path) -> dict[str, Any] | None:

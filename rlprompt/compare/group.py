@@ -1,6 +1,7 @@
 """One split of one task: every method's run on it, then the one opening of its test split."""
 
 import logging
+import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -12,17 +13,19 @@ import numpy as np
 from rlprompt.agents.protocol import generation, make_agent
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
-from rlprompt.compare.fixed import Contestant, contestant, fixed_prompts
+from rlprompt.compare.fixed import Contestant, contestant, fixed_prompt
 from rlprompt.core.errors import ConfigError, RLPromptError, RunError
 from rlprompt.core.evaluation import calibrate, correct, gold_logprobs
 from rlprompt.core.events import Event
+from rlprompt.core.files import write_text
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.trials import Setting
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.selection import MAX_SHARE
 from rlprompt.objective.split_scorer import Question, SplitScorer
-from rlprompt.run.final import open_test
+from rlprompt.run.final import Baselines, baselines, open_test
 from rlprompt.run.parts import Parts, assemble, plan_of, task_of
 from rlprompt.run.search import (
     Outcome,
@@ -36,6 +39,10 @@ from rlprompt.run.search import (
 from rlprompt.tasks.task import Task
 
 log = logging.getLogger(__name__)
+#: End of the name of a file with the traceback of an error that nobody foresaw.
+_TRACEBACK = ".traceback.txt"
+#: Stands for the group's own file, where its traceback is named after it.
+_GROUP = "group.json"
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,8 @@ class Group:
             load: returns the frozen LM; called only if there is something to score.
 
         Raises:
-            RunError: files of the group cannot be read or written, or the log is in use.
+            RunError: files of the group cannot be read or written, belong to other data, or the log
+                is in use.
         """
         done = {s: folder.read(folder.run_file(self._config.out, s)) for s in self._settings}
         for setting, record in done.items():
@@ -103,18 +111,25 @@ class Group:
         if not todo and not self._untested():
             return
         largest = max(self._settings, key=lambda s: s.budget)
+        left = list(todo)
         try:
             config = self._config.run_config(largest)
             task = task_of(config)
             with EvaluationLog(self._folder / folder.EVALUATIONS) as scores:
+                for torn in self._folder.glob(".*.tmp"):  # of a start that was killed
+                    torn.unlink(missing_ok=True)
                 run = assemble(config, task, load(), scores)
+                self._check_origin(run)
                 for setting in todo:
                     self._attempt(run, setting)
+                    left.remove(setting)
                 self._score_test(run)
         except RunError:
             raise  # the folder, not the task
-        except RLPromptError as error:
-            self._fail_all(todo, str(error))
+        except Exception as error:
+            self._fail(left, _note(self._folder / _GROUP, error))
+        else:
+            _clear(self._folder / _GROUP)
 
     def _check_method(self, setting: Setting, record: Mapping[str, Any] | None) -> None:
         """Refuses a finished run of the same name that was made with other settings."""
@@ -122,6 +137,7 @@ class Group:
             return
         method = self._config.method(setting.method)
         wanted = {
+            "setting": asdict(setting),
             "agent": method.agent,
             "settings": settings_of(make_agent(method.agent, dict(method.settings))),
             "racing": method.racing,
@@ -133,6 +149,22 @@ class Group:
                 f"{' and another '.join(differing)} of {setting.method!r}: choose another --out, "
                 "give the method another name, or delete the file."
             )
+
+    def _check_origin(self, run: Parts) -> None:
+        """Refuses to add to what was scored on other examples, in another template, by another LM.
+
+        Paths and names can stay what they were while what they stand for changes.
+        """
+        now = origin(run)
+        for name, there in {folder.TEST: self._tested(), **self._records()}.items():
+            was = there.get("origin", now)
+            differing = [key for key, value in now.items() if was[key] != value]
+            if differing:
+                raise RunError(
+                    f"{self._folder / name} was made with another "
+                    f"{' and another '.join(differing)} than {self._task!r} has now: choose "
+                    "another --out."
+                )
 
     def _attempt(self, run: Parts, setting: Setting) -> None:
         """Runs one method and writes down what came of it, be it an error."""
@@ -152,27 +184,23 @@ class Group:
         except RunError:
             raise  # the folder, not the method
         except Exception as error:
-            line = _in_one_line(error)
+            line = _note(path, error)
             folder.write(path, {"setting": asdict(setting), "error": line})
-            if not isinstance(error, RLPromptError):
-                path.with_suffix(".traceback.txt").write_text(
-                    traceback.format_exc(), encoding="utf-8"
-                )
             self._tell(News(self._number, setting, setting.budget, line, "failed"))
             return
-        path.with_suffix(".traceback.txt").unlink(missing_ok=True)
+        _clear(path)
         folder.write(path, _record(parts, setting, outcome))
         best = outcome.winner
         line = f"{best.reward:.3f} on train and dev: {record_of(parts, best.prompt).text!r}"
         self._tell(News(self._number, setting, setting.budget, line, "done"))
 
-    def _fail_all(self, settings: list[Setting], error: str) -> None:
+    def _fail(self, settings: list[Setting], error: str) -> None:
+        """Writes down that what is left of the group could not be done."""
         for setting in settings:
             path = folder.run_file(self._config.out, setting)
             folder.write(path, {"setting": asdict(setting), "error": error})
-        self._tell(
-            News(self._number, None, line=f"all {len(settings)} runs: {error}", state="failed")
-        )
+        what = f"{len(settings)} runs" if settings else "scores on test"
+        self._tell(News(self._number, None, line=f"{what}: {error}", state="failed"))
         for setting in settings:
             self._tell(News(self._number, setting, setting.budget, "", "failed"))
 
@@ -204,41 +232,38 @@ class Group:
         if untested is None:
             return
         ledger = Ledger()
-        fixed: dict[str, Contestant | None] = {}
-        for name in untested[0]:
-            try:
-                fixed[name] = fixed_prompts(run, [name], ledger).get(name)
-            except ConfigError as error:
-                fixed[name] = None
-                self._tell(News(self._number, None, line=f"{name}: {error}", state="failed"))
+        before = self._tested()
+        fixed, refused = self._settle_fixed(run, untested[0], ledger)
         records = self._records()
         selected = {name: self._winner(run, records[name]) for name in untested[1]}
         asked: dict[Question, list[Prompt]] = {}
         for each in (*fixed.values(), *selected.values()):
-            if each is not None:
-                asked.setdefault(each.question, []).append(each.prompt)
+            asked.setdefault(each.question, []).append(each.prompt)
+        refusals = {name: {"error": line} for name, line in refused.items()}
         if not asked:
+            if refusals and before["opened"]:
+                merged = {**before["fixed"], **refusals}
+                folder.write(self._folder / folder.TEST, {**before, "fixed": merged})
             return
         test, reason = open_test(run, asked, ledger, lambda event: None)
-        before = self._tested()
-        scorers = next(iter(test.values()))
+        if run.question in test:
+            before["truncated"] = sum(scorer.truncated for scorer in test[run.question])
         folder.write(
             self._folder / folder.TEST,
             {
                 "task": task_record(run.task),
                 "lm": lm_identity(run),
+                "origin": origin(run),
                 "hash": run.task.test.hash,
                 "size": len(run.task.test),
-                "scored": sum(scorer.n_examples for scorer in scorers),
-                "truncated": sum(scorer.truncated for scorer in scorers),
+                "scored": run.plan.n_test,
+                "truncated": before.get("truncated", 0),
                 "opened": [*before["opened"], reason],
                 "forwards": before["forwards"] + ledger.forwards,
                 "fixed": {
                     **before["fixed"],
-                    **{
-                        name: None if each is None else _test_row(each, test[each.question])
-                        for name, each in fixed.items()
-                    },
+                    **refusals,
+                    **{name: _test_row(each, test[each.question]) for name, each in fixed.items()},
                 },
                 "selected": {
                     **before["selected"],
@@ -250,6 +275,26 @@ class Group:
             },
         )
         self._tell(News(self._number, None, line=f"test: {reason}", state="done"))
+
+    def _settle_fixed(
+        self, run: Parts, names: list[str], ledger: Ledger
+    ) -> tuple[dict[str, Contestant], dict[str, str]]:
+        """Returns the fixed prompts that could be settled, and why others cannot be, ever."""
+        base: Baselines | None = None
+        fixed: dict[str, Contestant] = {}
+        refused: dict[str, str] = {}
+        for name in names:
+            try:
+                base = base or baselines(run, ledger)
+                fixed[name] = fixed_prompt(run, name, base, ledger)
+            except RunError:
+                raise  # the folder, not the prompt
+            except Exception as error:
+                line = _note(self._folder / f"{name}.json", error)
+                if isinstance(error, RLPromptError):
+                    refused[name] = line
+                self._tell(News(self._number, None, line=f"{name}: {line}", state="failed"))
+        return fixed, refused
 
     def _winner(self, run: Parts, record: Mapping[str, Any]) -> Contestant:
         """Returns the selected prompt of a finished run; its scores are in the log."""
@@ -266,12 +311,14 @@ def check_generation(setting: Setting, batch: int, run: Parts) -> None:
         ConfigError: with the budget that would.
     """
     if run.plan.prompts < batch:
-        least = batch * run.plan.n_train
+        search, race = batch * run.plan.n_train, run.plan.n_dev
+        # The race takes a tenth of a budget, or one prompt on dev where a tenth does not cover it.
+        least = max(math.ceil(search / (1 - MAX_SHARE)), search + race)
         raise ConfigError(
             f"A budget of {setting.budget} LM forwards leaves {run.plan.search.forwards} for the "
             f"search, {run.plan.prompts} prompts, less than one batch of {batch} that "
-            f"{setting.method!r} proposes at once: allow {int(least / 0.9) + 1} or more, or give "
-            "it smaller batches."
+            f"{setting.method!r} proposes at once: allow {least} or more, or give it smaller "
+            "batches."
         )
 
 
@@ -289,6 +336,18 @@ def task_record(task: Task) -> dict[str, Any]:
     }
 
 
+def origin(run: Parts) -> dict[str, Any]:
+    """Returns what scores depend on besides the prompt, as JSON values."""
+    return {
+        "template": [run.task.template.source, run.task.template.answer_prefix],
+        "verbalizer": [list(words) for words in run.task.verbalizer.words],
+        "train split": run.task.train.hash,
+        "dev split": run.task.dev.hash,
+        "test split": run.task.test.hash,
+        "LM": run.lm.identity.fingerprint,
+    }
+
+
 def _record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]:
     best = outcome.winner
     return {
@@ -296,6 +355,7 @@ def _record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]:
         "agent": run.config.agent,
         "settings": settings_of(outcome.agent),
         "racing": run.config.racing,
+        "origin": origin(run),
         "prompt": asdict(record_of(run, best.prompt)),
         "reward": best.reward,
         "train_reward": run.reward(best.train),
@@ -316,15 +376,23 @@ def _test_row(each: Contestant, test: list[SplitScorer]) -> dict[str, Any]:
         "train_reward": each.train_reward,
         "dev_accuracy": each.dev.accuracy,
         "dev_log_likelihood": each.dev.log_likelihood,
+        "truncated": sum(scorer.truncated for scorer in test),
         "accuracy_uncalibrated": float(correct(logprobs, gold).mean()),
         "correct": "".join(str(int(hit)) for hit in correct(calibrated, gold)),
         "log_likelihood": [round(float(x), 6) for x in gold_logprobs(calibrated, gold)],
     }
 
 
-def _in_one_line(error: Exception) -> str:
+def _note(path: Path, error: Exception) -> str:
+    """Returns an error in one line; of one that nobody foresaw, leaves the traceback at a path."""
     if isinstance(error, RLPromptError):
-        return str(error)
+        return " ".join(str(error).split())
+    write_text(path.with_suffix(_TRACEBACK), "".join(traceback.format_exception(error)))
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
     return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
+
+
+def _clear(path: Path) -> None:
+    """Takes away the traceback of an earlier start."""
+    path.with_suffix(_TRACEBACK).unlink(missing_ok=True)

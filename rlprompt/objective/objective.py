@@ -7,12 +7,12 @@ from functools import lru_cache
 import numpy as np
 
 from rlprompt.core.archive import Archive
-from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
+from rlprompt.core.errors import ConfigError, SearchStalled
 from rlprompt.core.evaluation import Evaluation, FloatArray, IntArray
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.objective.account import Account, Due
-from rlprompt.objective.racing import Racing, is_hopeless
+from rlprompt.objective.racing import Racing, hopeless
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
 from rlprompt.tasks.tokenization import Tokenizer, canonical, prompt_text
@@ -63,7 +63,9 @@ class Objective:
     its rewards come at the end or after every token.
 
     With racing a prompt is scored heat by heat and dropped where it has fallen behind; only the
-    heats it was in are charged. The archive holds prompts that were scored on all of train.
+    heats it was in are charged. The archive holds prompts that were scored on all of train. All of
+    this holds in each heat for itself: a prompt whose prefix was dropped pays for itself in the
+    heats that the prefix was not in.
     """
 
     def __init__(
@@ -108,17 +110,20 @@ class Objective:
         parts = [(scorer, np.arange(scorer.n_examples))] if racing is None else scorer.heats(racing)
         self._heats = [Heat(part, indices, Account()) for part, indices in parts]
         self._known: dict[Prompt, Scored] = {}
+        self._lost_to: dict[Prompt, Scored] = {}
         self._asked: set[tuple[int, tuple[int, ...]]] = set()
         self._unfinished: set[tuple[int, tuple[int, ...]]] = set()
         self._stall_calls = stall_calls
         self._calls_without_news = 0
+        #: Distinct prompts that were asked for and not known before, be it as prefixes of others.
+        self.proposed = 0
         self._canonical = lru_cache(maxsize=200_000)(
             lambda p: canonical(tokenizer, scorer.template, p)
         )
 
     @property
     def n_examples(self) -> int:
-        """Number of train examples: what one prompt costs in LM forwards."""
+        """Number of train examples: what one prompt costs in LM forwards, with racing at most."""
         return self._scorer.n_examples
 
     @property
@@ -129,7 +134,8 @@ class Objective:
     @property
     def prefixes_are_free(self) -> bool:
         """Whether the scores of all prefixes come with a prompt's own forward."""
-        return self._scorer.scorer.prefixes_are_free
+        # Of a heat, which is bound anyway; to ask it of train would bind the LM to it once more.
+        return self._heats[0].scorer.scorer.prefixes_are_free
 
     def text(self, prompt: Prompt) -> str:
         """Returns the text of a prompt as it goes into the template."""
@@ -180,7 +186,10 @@ class Objective:
         return self._scorer.next_token_logprobs(rows, prompts, ids, self.ledger)
 
     def evaluate(self, prompts: Sequence[Prompt]) -> list[Scored]:
-        """Scores prompts, in one LM call for all that are new.
+        """Scores prompts, in one LM call for all that are new; with racing, one a heat.
+
+        No prompt is begun that the budget does not cover to its end, so where racing drops prompts
+        near the end of the budget, others are scored in their place, in further calls.
 
         Args:
             prompts: any number, duplicates allowed; each is scored in canonical form.
@@ -199,9 +208,13 @@ class Objective:
         self.ledger.cache_hits += (len(wanted) - len(new)) * self.n_examples
         self._check_lengths(new)
         self._watch_for_stall(bool(new))
-        refusal = self._run_heats(new)
-        if refusal is not None:
-            raise refusal
+        self.proposed += len(new)
+        while new:
+            rival = self._rival()
+            field = self._admit(new, rival)
+            self._run_heats(field, rival)
+            # The others may have come with the field as prefixes.
+            new = [p for p in new[len(field) :] if p not in self._known]
         return [self._known[p] for p in wanted]
 
     def knows(self, prompt: Prompt) -> bool:
@@ -210,6 +223,8 @@ class Objective:
 
     def prefix_rewards(self, prompt: Prompt) -> list[float]:
         """Returns the reward of every non-empty prefix of a scored prompt, free of charge.
+
+        All on the same examples, those that the prompt was scored on; the last is its own reward.
 
         Raises:
             ConfigError: prefixes are not free with this LM and template.
@@ -222,8 +237,7 @@ class Objective:
             )
         if prompt not in self._known:
             raise KeyError(f"{prompt} was not scored in this run.")
-        rival = None if self._known[prompt].complete else self._rival()
-        heats = self._heats_of(prompt)
+        heats, rival = self._heats_of(prompt), self._lost_to.get(prompt)
         return [self._judge(p, heats, rival).reward for p in prompt.prefixes()]
 
     def _check_lengths(self, prompts: list[Prompt]) -> None:
@@ -242,45 +256,52 @@ class Objective:
                 f"before; {self.remaining} LM forwards are left unspent."
             )
 
-    def _run_heats(self, new: list[Prompt]) -> BudgetExhausted | None:
-        """Scores prompts heat by heat; returns why not all could be paid for, if so."""
-        refusal: BudgetExhausted | None = None
-        found_at: dict[Prompt, int] = {}
-        rival = self._rival()
-        field = new
+    def _admit(self, new: list[Prompt], rival: Scored | None) -> list[Prompt]:
+        """Returns the first prompts, as many as are covered whichever of them are dropped.
+
+        Raises:
+            BudgetExhausted: that is not even one.
+        """
+        # With a bar the others need not be scored in full.
+        most = len(new) if self._racing is None or rival else self._racing.rival
+        claimed: set[tuple[int, Prompt]] = set()
+        total = 0
+        for n, prompt in enumerate(new[:most]):
+            for h, heat in enumerate(self._heats):
+                due = heat.account.due(prompt, self.prefixes_are_free)
+                parent = (h, Prompt(prompt.ids[:-1]))
+                if due is Due.FORWARD or (due is Due.CONTINUATION and parent in claimed):
+                    total += len(heat.indices)
+                claimed.add(parent)
+            if total > self.remaining:
+                if not n:
+                    self.ledger.charge(total, self.budget)  # raises
+                return new[:n]
+        return new[:most]
+
+    def _run_heats(self, field: list[Prompt], rival: Scored | None) -> None:
+        """Scores prompts heat by heat."""
+        start = self.ledger.forwards
+        paid = dict.fromkeys(field, 0)
+        running = field
         for n, heat in enumerate(self._heats, start=1):
-            ready: list[Prompt] = []
-            unpaid: list[Prompt] = []
-            for prompt in field:
-                try:
-                    fresh = self._charge(heat, prompt)
-                except BudgetExhausted as error:
-                    refusal = error
-                    break
-                found_at[prompt] = self.ledger.forwards
-                ready.append(prompt)
-                if fresh:
+            unpaid = []
+            for prompt in running:
+                due = heat.account.due(prompt, self.prefixes_are_free)
+                if due is Due.FORWARD:
+                    self.ledger.charge(len(heat.indices), self.budget)
+                    paid[prompt] += len(heat.indices)
+                if due is not Due.NOTHING:
+                    heat.account.pay(prompt, self.prefixes_are_free)
                     unpaid.append(prompt)
             if unpaid:
                 heat.scorer.logprobs(unpaid, self.ledger, prefixes=True)
-            if n > 1:
-                self._drop(field[len(ready) :], n - 1, rival)
-            field = ready
-            if n < len(self._heats):
-                behind = [p for p in field if self._is_behind(p, n, rival)]
-                self._drop(behind, n, rival)
-                field = [p for p in field if p not in self._known]
-        for prompt in field:
+            if n < len(self._heats) and rival is not None:
+                running = self._survivors(running, n, rival)
+        # When its score would have been known, had one prompt been scored after the other.
+        found_at = dict(zip(field, (start + np.cumsum([*paid.values()])).tolist(), strict=True))
+        for prompt in running:
             self._complete(prompt, found_at[prompt])
-        return refusal
-
-    def _charge(self, heat: Heat, prompt: Prompt) -> bool:
-        """Charges a prompt in a heat; returns whether it has yet to be scored there."""
-        due = heat.account.due(prompt, self.prefixes_are_free)
-        if due is Due.FORWARD:
-            self.ledger.charge(len(heat.indices), self.budget)
-        heat.account.pay(prompt, self.prefixes_are_free)
-        return due is not Due.NOTHING
 
     def _complete(self, prompt: Prompt, found_at: int) -> None:
         """Takes a prompt that was scored on all of train, and its prefixes, into the archive."""
@@ -295,10 +316,21 @@ class Objective:
                 self._known[each] = scored
                 self.archive.add(each, scored.reward, found_at)
 
-    def _drop(self, prompts: list[Prompt], heats: int, rival: Scored | None) -> None:
-        """Remembers prompts by what is known of them after some heats."""
-        for prompt in prompts:
-            self._known[prompt] = self._judge(prompt, heats, rival)
+    def _survivors(self, field: list[Prompt], heats: int, rival: Scored) -> list[Prompt]:
+        """Drops prompts that are behind after some heats: keeps an estimate; returns the others."""
+        assert self._racing is not None
+        seen = [self._seen(prompt, heats) for prompt in field]
+        bar = self._seen(rival.prompt, heats)
+        survivors = []
+        for prompt, lost in zip(
+            field, hopeless(seen, bar, self._reward, self._racing.margin), strict=True
+        ):
+            if lost:
+                self._known[prompt] = self._judge(prompt, heats, rival)
+                self._lost_to[prompt] = rival
+            else:
+                survivors.append(prompt)
+        return survivors
 
     def _rival(self) -> Scored | None:
         """Returns the prompt that others have to hold their own against, None without racing."""
@@ -306,12 +338,6 @@ class Objective:
             return None
         top = self.archive.top(self._racing.rival)
         return self._known[top[-1].prompt] if len(top) == self._racing.rival else None
-
-    def _is_behind(self, prompt: Prompt, heats: int, rival: Scored | None) -> bool:
-        if rival is None or self._racing is None:
-            return False
-        ours, theirs = (self._seen(p, heats) for p in (prompt, rival.prompt))
-        return is_hopeless(ours, theirs, self._racing.margin)
 
     def _heats_of(self, prompt: Prompt) -> int:
         """Returns in how many heats a known prompt was scored."""
@@ -330,9 +356,9 @@ class Objective:
     def _judge(self, prompt: Prompt, heats: int, rival: Scored | None) -> Scored:
         """Rewards a prompt for what it did in some heats.
 
-        Where these are not all and there is a rival, the reward is what it did more or less than the
-        rival on the same examples, on top of the rival's reward on all of train: easy examples in
-        the first heat make nobody look good.
+        Where these are not all and there is a rival, the reward is what it did more or less than
+        the rival on the same examples, on top of the rival's reward on all of train: easy examples
+        in the first heat make nobody look good.
         """
         if heats == len(self._heats) and prompt in self._known and self._known[prompt].complete:
             return self._known[prompt]

@@ -1,9 +1,10 @@
 """Racing: a prompt is scored on part of train first, and on the rest only if it may be good.
 
 The examples are dealt into *heats*. After each but the last a prompt is compared, on the examples
-seen so far, with one of the best prompts known (a paired comparison: the same examples). Where it is
-worse by more than chance allows, the rest is not spent on it. After Maron & Moore 1994 (Hoeffding
-races) and Birattari et al. 2002 (F-race, with a paired test), with the bar set by what is known.
+seen so far, with one of the best prompts known (a paired comparison: the same examples). Where it
+is worse by more than chance allows, the rest is not spent on it. After Maron & Moore 1994
+(Hoeffding races) and Birattari et al. 2002 (F-race, with a paired test), with the bar set by what
+is known.
 """
 
 import math
@@ -13,24 +14,34 @@ from dataclasses import dataclass
 import numpy as np
 
 from rlprompt.core.errors import ConfigError
-from rlprompt.core.evaluation import Evaluation, IntArray, gold_logprobs
+from rlprompt.core.evaluation import Evaluation, FloatArray, IntArray
+from rlprompt.rewards import Reward
 from rlprompt.tasks.examples import Split
+
+#: Most parts that examples are cut into for a standard error; each costs a reward.
+GROUPS = 16
 
 
 @dataclass(frozen=True)
 class Racing:
     """How a prompt earns its examples.
 
+    The defaults come from ``benchmarks/racing/simulate.py`` on five runs of 605 random prompts and
+    32 examples: a prompt cost 29 % of a full score on average, and the forwards of 50 to 200 full
+    scores found better prompts. First heats of a quarter or a half saved less. A margin of 1.5
+    costs 42 % and loses the very best prompt in 22 % of the searches in place of 38 %, which comes
+    out ahead only in long ones, since that prompt has close seconds; 0.5 drops half of the 8 best.
+
     Attributes:
         shares: of the train examples in each heat; they add up to 1.
         rival: a prompt must hold its own against the prompt of this rank among those scored on all
             examples; until there are as many, nothing is dropped.
-        margin: standard errors of the mean paired difference by which it may be worse.
+        margin: standard errors of the difference in reward by which it may be worse.
     """
 
-    shares: tuple[float, ...] = (0.25, 0.25, 0.5)
+    shares: tuple[float, ...] = (0.125, 0.125, 0.25, 0.5)
     rival: int = 8
-    margin: float = 0.5
+    margin: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuses heats that cannot be dealt.
@@ -87,19 +98,40 @@ def heats_of(split: Split, racing: Racing) -> list[tuple[Split, IntArray]]:
     ]
 
 
-def is_hopeless(one: Evaluation, rival: Evaluation, margin: float) -> bool:
-    r"""Whether a prompt is worse than a rival on the same examples by more than a margin.
+def hopeless(
+    field: Sequence[Evaluation], rival: Evaluation, reward: Reward, margin: float
+) -> list[bool]:
+    r"""Whether prompts are worse than a rival on the same examples by more than a margin.
 
-    With :math:`d_i` the difference of the calibrated log-probabilities of example i's right label,
-    hopeless means :math:`\bar d + m\, s_d / \sqrt n < 0`.
+    With :math:`d` the difference of their rewards, hopeless means :math:`d + m\, s_d < 0`, where
+    :math:`s_d` is its standard error by the jackknife (Efron & Stein 1981; groups of examples are
+    left out in turn): for a mean over examples that of paired differences, and good for rewards
+    that are no such mean. Where a reward is not finite on some of the examples, nobody is hopeless.
 
     Args:
-        one: the prompt's evaluation on n examples.
+        field: the prompts' evaluations on n examples.
         rival: the rival's on the same examples.
+        reward: what the search is for.
         margin: m.
     """
-    ours, theirs = (gold_logprobs(each.calibrated, each.gold) for each in (one, rival))
-    difference = ours - theirs
-    n = len(difference)
-    error = float(difference.std(ddof=1)) / math.sqrt(n) if n > 1 else math.inf
-    return float(difference.mean()) + margin * error < 0 if error < math.inf else False
+    groups = min(len(rival.gold), GROUPS)
+    if groups < 2:
+        return [False] * len(field)
+    theirs = _jackknife(rival, reward, groups)
+    found = []
+    for each in field:
+        ours = _jackknife(each, reward, groups)
+        if not np.isfinite([ours, theirs]).all():
+            found.append(False)
+            continue
+        difference = ours - theirs
+        error = math.sqrt((groups - 1) * float(difference[1:].var()))
+        found.append(float(difference[0]) + margin * error < 0)
+    return found
+
+
+def _jackknife(evaluation: Evaluation, reward: Reward, groups: int) -> FloatArray:
+    """Returns the reward on all examples, then without each group; shape (1 + groups,)."""
+    group = np.arange(len(evaluation.gold)) % groups
+    kept = [np.ones(len(group), bool), *(group != n for n in range(groups))]
+    return np.array([reward(Evaluation(evaluation.logprobs[k], evaluation.gold[k])) for k in kept])

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from rlprompt.agents.protocol import AGENTS
 from rlprompt.core.version import __version__
 
 FLAGS = ("--shots", 4, "--budget", 400, "--length", 3, "--test-limit", 20)
@@ -136,7 +137,7 @@ def test_a_dry_run_shows_the_cost_scores_nothing_and_loads_no_torch(films, tmp_p
     [
         ("tasks", ["movie-reviews"]),
         ("lms", ["smollm2"]),
-        ("agents", ["ppo", "random"]),
+        ("agents", sorted(AGENTS)),
         ("rewards", ["accuracy", "calibrated_log_likelihood", "log_likelihood", "piecewise_gap"]),
         ("envs", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"]),
     ],
