@@ -115,7 +115,8 @@ def show_comparison(console: Console, result: dict[str, object], config: Compare
         named = title in ("task", "method")  # a name that is cut short names nothing
         justify: Literal["left", "right"] = "left" if named else "right"
         table.add_column(title, justify=justify, overflow="fold", no_wrap=title == "method")
-    table.add_column("to reach random's best", justify="right")
+    goal = "random's best" if config.reach is None else f"reward {config.reach:g}"
+    table.add_column(f"to reach {goal}", justify="right")
     before = None
     for row in rows:
         here = (row["task"], row["budget"])

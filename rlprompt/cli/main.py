@@ -266,7 +266,7 @@ def compare(
     """Compare methods at an equal budget on the same tasks, splits and selection.
 
     A comparison that was stopped goes on when the same command is given again; more methods,
-    budgets, seeds or tasks can be added to it later.
+    budgets, seeds or tasks can be added to it later. The exit code is 1 if a search failed.
     """
     from rlprompt.cli import compare as shown
     from rlprompt.compare.compare import compare as run
@@ -305,6 +305,8 @@ def compare(
     with shown.CompareProgress(err, settled) as progress:
         result = run(settled, on_news=progress)
     shown.show_comparison(out, result, settled)
+    if any(failure["budget"] for failure in result["failures"]):
+        raise typer.Exit(1)
 
 
 @app.command()

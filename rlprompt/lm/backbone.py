@@ -1,4 +1,4 @@
-"""The Hugging Face model behind a causal LM: one metered forward, one head that reads few rows."""
+"""The Hugging Face model behind a frozen LM: metered forwards, one head that reads few rows."""
 
 import time
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 class Backbone:
-    """A causal model in eval mode whose parameters never require a gradient."""
+    """A model in eval mode whose parameters never require a gradient."""
 
     def __init__(self, model: "PreTrainedModel") -> None:
         """Freezes the model."""
@@ -89,7 +89,7 @@ class Backbone:
             past_key_values=cache,
             use_cache=True,
         )
-        self._count(real_tokens, started, to_be_shared=to_be_shared)
+        self.count(real_tokens, started, to_be_shared=to_be_shared)
         return output.last_hidden_state, output.past_key_values
 
     def full_logits(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
@@ -108,7 +108,7 @@ class Backbone:
         logits: torch.Tensor = self.model(
             input_ids=tokens, attention_mask=mask, use_cache=False
         ).logits
-        self._count(int(lengths.sum()), started)
+        self.count(int(lengths.sum()), started)
         return logits
 
     def rows_of_head(self, ids: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -127,7 +127,14 @@ class Backbone:
             parts.append(logits.float().logsumexp(dim=-1))
         return torch.cat(parts) if parts else hidden.new_zeros(0)
 
-    def _count(self, tokens: int, started: float, *, to_be_shared: bool = False) -> None:
+    def count(self, tokens: int, started: float, *, to_be_shared: bool = False) -> None:
+        """Counts a forward, once the device is done with it.
+
+        Args:
+            tokens: tokens that went through the LM, no padding.
+            started: ``time.perf_counter()`` before the forward.
+            to_be_shared: whether they are cached to be shared, not scored.
+        """
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
         if to_be_shared:

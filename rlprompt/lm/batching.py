@@ -31,32 +31,16 @@ class Limits:
     cache_bytes: int = 1 << 29
 
 
-class BatchedScorer:
-    """What all scorers share: the inputs, and batches that shrink when memory runs out."""
+class Batches:
+    """Runs rows in batches that shrink when memory runs out, and stay small then."""
 
-    def __init__(self, backbone: Backbone, inputs: Inputs, n_labels: int, limits: Limits) -> None:
+    def __init__(self, limits: Limits, device: torch.device) -> None:
         """Keeps what it is given; ``limits`` shrink when memory runs out."""
-        self.backbone = backbone
-        self.inputs = inputs
-        self.n_labels = n_labels
         self.limits = limits
+        self._device = device
 
-    @property
-    def n_examples(self) -> int:
-        """Number of examples."""
-        return len(self.inputs.left)
-
-    @property
-    def truncated(self) -> int:
-        """How many examples' text was cut so that prompt and answer fit the context."""
-        return self.inputs.truncated
-
-    def labels(self, words: torch.Tensor) -> FloatArray:
-        """Returns label log-probabilities (..., n_labels) of word scores (..., n_words)."""
-        return label_logprobs(words, self.inputs.word_label, self.n_labels)
-
-    def batches(self, sizes: Sequence[int], run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
-        """Runs consecutive rows in batches that shrink when memory runs out.
+    def run(self, sizes: Sequence[int], run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        """Runs consecutive rows in batches.
 
         Args:
             sizes: tokens of each row; a batch is padded to its longest.
@@ -80,7 +64,7 @@ class BatchedScorer:
                 if stop - start == 1:
                     raise LMError(
                         f"One row of {longest} tokens does not fit the memory of "
-                        f"{self.backbone.device}: use a smaller LM, dtype or context."
+                        f"{self._device}: use a smaller LM, dtype or context."
                     ) from error
                 half = (stop - start) // 2 * max(1, longest)
                 self.limits = replace(self.limits, batch_tokens=half)
@@ -97,3 +81,37 @@ class BatchedScorer:
             if stop > start and (stop + 1 - start) * longest > self.limits.batch_tokens:
                 return stop
         return len(sizes)
+
+
+class BatchedScorer:
+    """What all scorers of packed prompts share: the inputs, and how rows are batched."""
+
+    def __init__(self, backbone: Backbone, inputs: Inputs, n_labels: int, limits: Limits) -> None:
+        """Keeps what it is given; ``limits`` shrink when memory runs out."""
+        self.backbone = backbone
+        self.inputs = inputs
+        self.n_labels = n_labels
+        self._batches = Batches(limits, backbone.device)
+
+    @property
+    def limits(self) -> Limits:
+        """How much goes into one forward by now."""
+        return self._batches.limits
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+        return len(self.inputs.left)
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut so that prompt and answer fit the context."""
+        return self.inputs.truncated
+
+    def labels(self, words: torch.Tensor) -> FloatArray:
+        """Returns label log-probabilities (..., n_labels) of word scores (..., n_words)."""
+        return label_logprobs(words, self.inputs.word_label, self.n_labels)
+
+    def batches(self, sizes: Sequence[int], run: Callable[[slice], T]) -> Iterator[tuple[slice, T]]:
+        """Runs consecutive rows in batches; see :meth:`Batches.run`."""
+        yield from self._batches.run(sizes, run)

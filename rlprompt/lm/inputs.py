@@ -1,6 +1,7 @@
 """From examples and a template to token ids on both sides of the prompt."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rlprompt.core.errors import ConfigError, DataError, TemplateError
@@ -8,6 +9,11 @@ from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.verbalizer import Verbalizer
+
+log = logging.getLogger(__name__)
+
+#: Ids left and right of the prompt for the fields of one example, special tokens included.
+Sides = Callable[[Mapping[str, str]], tuple[tuple[int, ...], tuple[int, ...]]]
 
 
 @dataclass(frozen=True)
@@ -41,6 +47,8 @@ def word_ids(
 ) -> tuple[tuple[int, ...], ...]:
     """Returns the ids of every label word as it follows the rendered text.
 
+    Logs which words the tokenizer splits, once for each tokenizer.
+
     Raises:
         TemplateError: a word is unknown to the tokenizer, or two words have the same ids.
     """
@@ -57,6 +65,14 @@ def word_ids(
                 f"The label words {found[ids]!r} and {word!r} are the same to the tokenizer."
             )
         found[ids] = word
+        if len(ids) > 1 and tokenizer.tell_once(word):
+            pieces = " + ".join(repr(tokenizer.decode([i])) for i in ids)
+            log.warning(
+                "The tokenizer splits the label word %r into %s: it is scored as %d tokens.",
+                word,
+                pieces,
+                len(ids),
+            )
     return tuple(found)
 
 
@@ -90,46 +106,71 @@ def causal_inputs(
     label = tuple(n for n, group in enumerate(verbalizer.words) for _ in group)
     reserved = max_prompt_tokens + max(map(len, words))
     start = tokenizer.start_ids
+
+    def sides(fields: Mapping[str, str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        left, right = template.split(fields)
+        return start + tokenizer.encode(left), tokenizer.encode(right)
+
     lefts, rights, truncated, longest = [], [], 0, 0
     for example in examples:
-        template.check_fields(example.fields)
-        fields: Mapping[str, str] = example.fields
-        left, right = _sides(tokenizer, template, fields)
-        excess = 0 if context is None else len(start + left + right) + reserved - context
-        if excess > 0:
-            fields = _shorten(tokenizer, template, dict(fields), context or 0, reserved, start)
-            left, right = _sides(tokenizer, template, fields)
-            truncated += 1
-        if not start + left + right:
+        left, right, cut = fit(tokenizer, template, example, sides, context, reserved)
+        if not left + right:
             raise DataError(
                 f"An example is empty in the template {template.source!r}: the LM would have to "
                 "answer after nothing. Give it a text, or put a word into the template."
             )
-        lefts.append(start + left)
+        lefts.append(left)
         rights.append(right)
-        longest = max(longest, len(start + left + right) + reserved)
+        truncated += cut
+        longest = max(longest, len(left + right) + reserved)
     return Inputs(tuple(lefts), tuple(rights), words, label, truncated, longest)
 
 
-def _sides(
-    tokenizer: HFTokenizer, template: Template, fields: Mapping[str, str]
-) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    left, right = template.split(fields)
-    return tokenizer.encode(left), tokenizer.encode(right)
+def fit(
+    tokenizer: HFTokenizer,
+    template: Template,
+    example: Example,
+    sides: Sides,
+    context: int | None,
+    reserved: int,
+) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
+    """Tokenizes one example, its text cut where it is too long.
+
+    Args:
+        tokenizer: the LM's own tokenizer.
+        template: where the fields stand.
+        example: the example.
+        sides: gives the ids on both sides of the prompt.
+        context: most tokens that the LM reads; None for any number.
+        reserved: tokens that prompt and answer need beside the two sides.
+
+    Returns:
+        Ids left of the prompt, ids right of it, and whether text was cut.
+
+    Raises:
+        TemplateError: the example lacks a field.
+        ConfigError: prompt and answer do not fit even without the text.
+    """
+    template.check_fields(example.fields)
+    left, right = sides(example.fields)
+    if context is None or len(left + right) + reserved <= context:
+        return left, right, False
+    shortened = _shorten(tokenizer, template, dict(example.fields), sides, context, reserved)
+    return *sides(shortened), True
 
 
 def _shorten(
     tokenizer: HFTokenizer,
     template: Template,
     fields: dict[str, str],
+    sides: Sides,
     context: int,
     reserved: int,
-    start: tuple[int, ...],
 ) -> dict[str, str]:
     """Cuts the end of the longest field until everything fits; the field keeps one token."""
     while True:
-        left, right = _sides(tokenizer, template, fields)
-        excess = len(start + left + right) + reserved - context
+        left, right = sides(fields)
+        excess = len(left + right) + reserved - context
         if excess <= 0:
             return fields
         ids = {name: tokenizer.encode(fields[name]) for name in template.fields}
@@ -143,6 +184,8 @@ def _shorten(
         kept = max(1, len(ids[longest]) - excess)
         # A cut within a character leaves a replacement character, which is not of the text.
         shortened = tokenizer.decode(ids[longest][:kept]).rstrip("\ufffd")
+        if not fields[longest].startswith(" "):
+            shortened = shortened.removeprefix(" ")
         # Cut ids can decode to a text that encodes to as many again.
         while len(tokenizer.encode(shortened)) > kept:
             shortened = shortened[:-1]

@@ -32,6 +32,9 @@ class PackedLinear(nn.Module):
         self.in_features, self.out_features = linear.in_features, linear.out_features
         operators = cast(Any, torch.ops.mkldnn)
         self._weight = operators._reorder_linear_weight(linear.weight.detach())
+        # No values: T5 asks its layers for dtype and device of their weights, and whoever wants
+        # more of them fails on this.
+        self.weight = linear.weight.new_empty(0)
         self._bias = None if linear.bias is None else linear.bias.detach()
 
     def forward(self, states: torch.Tensor) -> torch.Tensor:

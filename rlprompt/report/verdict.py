@@ -122,7 +122,8 @@ def _outcomes(
     searched = [name for name in best_first if not is_fixed(methods[name])]
     ours = [name for name in searched if is_rl(name, rl)]
     if not ours:
-        return [], [f"no RL method ({', '.join(sorted(rl))}) has a result, so none is judged."]
+        named = f" ({', '.join(sorted(rl))})" if rl else ""
+        return [], [f"no RL method{named} has a result, so none is judged."]
     controls = [name for name in searched if not is_rl(name, rl)]
     fixed = [name for name in best_first if is_fixed(methods[name])]
     references = {ROLES[0]: controls[:1], ROLES[1]: fixed[:1]}

@@ -69,6 +69,12 @@ class Template:
         return tuple(dict.fromkeys(s for s in self.slots if s not in (PROMPT, MASK)))
 
     @property
+    def own_texts(self) -> tuple[str, ...]:
+        """The template's own text before, between and after its slots; may be empty strings."""
+        between = _SLOT.split(self._unescaped())[::2]
+        return tuple(self._fill(text, {}) for text in between)
+
+    @property
     def has_mask(self) -> bool:
         """Whether the answer has a slot of its own, as masked LMs need."""
         return MASK in self.slots
@@ -93,6 +99,20 @@ class Template:
         """
         left, right = self._sides()
         return self._fill(left, fields), self._fill(right, fields)
+
+    def sides(self, fields: Mapping[str, str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Returns what :meth:`split` returns, each side cut where ``{mask}`` stands.
+
+        A side without ``{mask}`` is one text, the side with it two, either of which may be empty.
+
+        >>> Template("{text} {prompt} {mask}.").sides({"text": "Fine film."})
+        (('Fine film.',), (' ', '.'))
+        """
+        left, right = (
+            tuple(self._fill(part, fields) for part in side.split(f"{{{MASK}}}"))
+            for side in self._sides()
+        )
+        return left, right
 
     def piece(self, prompt_text: str) -> str:
         """Returns what is put between the two sides: the prompt text with its space, or ''."""

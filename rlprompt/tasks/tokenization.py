@@ -51,9 +51,11 @@ def retokenizes(
 ) -> bool:
     """Whether a rendered example, encoded as one string, holds exactly the prompt's ids.
 
-    That is what a user of the text gets who knows nothing of slots.
+    That is what a user of the text gets who knows nothing of slots. Tokenizers cut a text at mask
+    tokens before anything else, so only what stands between the prompt and ``{mask}`` counts.
     """
     text = prompt_text(tokenizer, template, prompt)
-    left, right = template.split(fields)
-    whole = tokenizer.encode(template.render(fields, text))
+    lefts, rights = template.sides(fields)
+    left, right = lefts[-1], rights[0]
+    whole = tokenizer.encode(left + template.piece(text) + right)
     return whole == (*tokenizer.encode(left), *prompt.ids, *tokenizer.encode(right))

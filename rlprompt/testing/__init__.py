@@ -1,7 +1,7 @@
 """For tests, ours and yours: tiny LMs with tokenizers, checking fakes, conformance suites.
 
 Importing this package loads neither torch nor transformers; :func:`tiny_tokenizer`,
-:func:`tiny_causal` and :func:`save_tiny` load them when called.
+:func:`tiny_causal`, :func:`tiny_masked` and :func:`save_tiny` load them when called.
 
     >>> from rlprompt.core.prompt import Prompt
     >>> lm, task = PlantedLM(8, 3), planted_task()
@@ -25,12 +25,14 @@ from rlprompt.testing.tiny import (
     tiny_causal,
     tiny_tokenizer,
 )
+from rlprompt.testing.tiny_masked import MASKED_FAMILIES, tiny_masked
 from rlprompt.testing.words import COMMON_WORDS, FILM_WORDS, WordTokenizer, made_up_words
 
 __all__ = [
     "CAUSAL_FAMILIES",
     "COMMON_WORDS",
     "FILM_WORDS",
+    "MASKED_FAMILIES",
     "PACKED_FAMILIES",
     "UNPACKED_FAMILIES",
     "PlantedLM",
@@ -44,5 +46,6 @@ __all__ = [
     "planted_task",
     "save_tiny",
     "tiny_causal",
+    "tiny_masked",
     "tiny_tokenizer",
 ]

@@ -101,16 +101,9 @@ def tiny_tokenizer(
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    to_piece = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
-    wholes = [
-        "".join(piece for piece, _ in to_piece.pre_tokenize_str(text))
-        for text in (*(f" {word}" for word in words), *_SENTENCE_STARTS)
-    ]
-    merges = _merges(wholes)
+    pieces, merges = byte_pieces(words)
     eos, begin = "<|endoftext|>", "<|begin|>"
-    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    pieces = [left + right for left, right in merges]
-    vocabulary = dict.fromkeys((eos, begin, *alphabet, *wholes, *pieces))
+    vocabulary = dict.fromkeys((eos, begin, *pieces))
     model = models.BPE(vocab={piece: i for i, piece in enumerate(vocabulary)}, merges=merges)
     backend = Tokenizer(model)
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -173,7 +166,7 @@ def tiny_causal(
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         model = cast(Any, AutoModelForCausalLM).from_config(config, dtype=torch.float32)
-        _spread(model, std)
+        spread(model, std)
     return cast("PreTrainedModel", model.eval()), tokenizer
 
 
@@ -182,7 +175,7 @@ def save_tiny(folder: Path | str, family: str = "llama", seed: int = 0) -> Path:
 
     Args:
         folder: made if need be.
-        family: one of ``CAUSAL_FAMILIES``.
+        family: one of ``CAUSAL_FAMILIES`` or ``MASKED_FAMILIES``.
         seed: decides the weights.
 
     Returns:
@@ -191,12 +184,33 @@ def save_tiny(folder: Path | str, family: str = "llama", seed: int = 0) -> Path:
     Raises:
         ConfigError: unknown family.
     """
-    model, tokenizer = tiny_causal(family, seed=seed)
+    from rlprompt.testing.tiny_masked import MASKED_FAMILIES, tiny_masked
+
+    make: Any = tiny_masked if family in MASKED_FAMILIES else tiny_causal
+    model, tokenizer = make(family, seed=seed)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)
     return path
+
+
+def byte_pieces(words: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Returns pieces and merges of a byte-level BPE: bytes, words with their space, parts of them.
+
+    Capitals at the start of a text are as in :func:`tiny_tokenizer`.
+    """
+    from tokenizers import pre_tokenizers
+
+    to_piece = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    wholes = [
+        "".join(piece for piece, _ in to_piece.pre_tokenize_str(text))
+        for text in (*(f" {word}" for word in words), *_SENTENCE_STARTS)
+    ]
+    merges = _merges(wholes)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    parts = (left + right for left, right in merges)
+    return list(dict.fromkeys((*alphabet, *wholes, *parts))), merges
 
 
 def _merges(wholes: Sequence[str]) -> list[tuple[str, str]]:
@@ -209,7 +223,7 @@ def _merges(wholes: Sequence[str]) -> list[tuple[str, str]]:
     return list(dict.fromkeys(steps))
 
 
-def _spread(model: "nn.Module", std: float) -> None:
+def spread(model: "nn.Module", std: float) -> None:
     """Draws every matrix anew from the default generator; vectors (norms, biases) stay."""
     import torch
 

@@ -127,7 +127,7 @@ def test_failed_runs_are_told_and_the_rest_is_shown(flags, rlprompt, tmp_path):
     code, told, progress = rlprompt(
         "compare", *flags, "--task", f"{flags[1]},no-such.csv", "--split-seeds", "0"
     )
-    assert code == 0, progress
+    assert code == 1, progress
     assert "no-such.csv split 0: FAILED: 2 runs: " in progress
     assert "failed" in " ".join(told.split())
     result = json.loads((tmp_path / "comparison" / "comparison.json").read_text("utf-8"))
