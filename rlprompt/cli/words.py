@@ -1,106 +1,83 @@
-"""``rlprompt words``: the table of what single words do."""
+"""``rlprompt words``."""
 
 from pathlib import Path
+from typing import Annotated
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+import typer
 
-from rlprompt.run.words import TABLE, WORDS
-from rlprompt.run.words_table import Effect, WordEffect, WordEffects, summary
-
-#: Cells of a bar on either side of zero.
-REACH = 7
-#: Narrower than this there is no room for bars.
-ROOM = 96
-UP, DOWN = "green", "red"
+from rlprompt.cli.app import app, err, out, pairs
 
 
-def show_words(console: Console, found: WordEffects, top: int, out: Path | None) -> None:
-    """Prints the words at both ends, what is to be said of all, and where the files are."""
-    best, worst = found.ends(top)
-    shown = [*best, *worst]
-    scale = max(abs(row.train.value) for row in shown) or 1.0
-    bars = console.width >= ROOM
-    table = Table(
-        title=Text(
-            f"what {len(found.rows):,} single words do: {found.task['name']}, "
-            f"{found.splits['train']['size']} train examples, {found.lm['name']}",
-            style="bold",
-        ),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-    )
-    table.add_column("", justify="right", style="dim", no_wrap=True)
-    table.add_column("word", no_wrap=True)
-    table.add_column("effect on train", no_wrap=True)
-    if bars:
-        table.add_column("", no_wrap=True)
-    table.add_column("accuracy", justify="right", no_wrap=True)
-    table.add_column("leans to", overflow="fold")
-    table.add_column("on dev", justify="right", no_wrap=True)
-    for row in best:
-        table.add_row(*_cells(row, scale, bars, console.options.ascii_only))
-    if worst:
-        if hidden := len(found.rows) - len(shown):
-            table.add_row("", Text(f"{hidden:,} more", style="dim italic"))
-        table.add_section()
-    for row in worst:
-        table.add_row(*_cells(row, scale, bars, console.options.ascii_only))
-    console.print(table)
-    lines = [
-        *summary(found, top),
-        f"Effect: {found.reward} with the word alone as the prompt, less the empty prompt's; 95 % "
-        "bootstrap interval over examples. Accuracy: its change on train. Leans to: whose "
-        "log-probability it raises most over the labels' mean, whatever the input.",
-        f"Spent: {found.ledger['forwards']:,} LM forwards, {found.ledger['seconds']:.0f} s in the "
-        "LM.",
-    ]
-    console.print("\n".join(lines), style="dim", highlight=False, markup=False)
-    if out is not None:
-        console.print(f"files: {out / TABLE}, {out / WORDS}", markup=False, highlight=False)
+@app.command()
+def words(
+    config: Annotated[
+        Path | None, typer.Option(help="TOML file with settings as of optimize; flags win.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
+    ] = None,
+    lm: Annotated[
+        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
+    ] = None,
+    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
+    split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
+    vocabulary_size: Annotated[
+        int | None, typer.Option(help="How many words; 3,000 if not given.")
+    ] = None,
+    whole_words: Annotated[
+        bool | None, typer.Option(help="Only whole words of the task's language.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="A word to leave out; repeatable.")
+    ] = None,
+    template: Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")] = None,
+    words: Annotated[
+        list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
+    ] = None,
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
+    ] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    top: Annotated[int, typer.Option(help="Words shown, and scored on dev, at each end.")] = 20,
+    out_: Annotated[Path | None, typer.Option("--out", help="Folder for table and scores.")] = None,
+) -> None:
+    """Show what each single word does: score it alone as the prompt, beside the empty one.
 
-
-def _cells(row: WordEffect, scale: float, bars: bool, ascii_only: bool) -> list[str | Text]:
-    label, by = row.leaning
-    return [
-        str(row.rank),
-        Text(repr(row.text), style="bold" if row.significant else ""),
-        Text.assemble(
-            (f"{row.train.value:+.3f}", _colour(row.train)),
-            "*" if row.significant else " ",
-            (f" [{row.train.low:+.3f} {row.train.high:+.3f}]", "dim"),
-        ),
-        *([bar(row.train.value / scale, ascii_only=ascii_only)] if bars else []),
-        f"{row.train.accuracy:+.3f}" if row.train.accuracy else Text("0", style="dim"),
-        Text(f"{label} {by:+.2f}"),
-        "" if row.dev is None else Text(f"{row.dev.value:+.3f}", style=_colour(row.dev)),
-    ]
-
-
-def _colour(effect: Effect) -> str:
-    return UP if effect.value > 0 else DOWN
-
-
-def bar(share: float, *, ascii_only: bool = False) -> Text:
-    """Draws a share of the longest bar, to the right of zero if positive, else to the left.
-
-    Args:
-        share: from -1 to 1.
-        ascii_only: whether the terminal knows no block characters.
-
-    >>> bar(0.5).plain
-    '       │███▌   '
-    >>> bar(-1, ascii_only=True).plain
-    '#######|       '
+    A run that was stopped goes on when the same command is given again.
     """
-    halves = round(abs(share) * 2 * REACH)
-    whole, half = divmod(halves, 2)
-    full, left, right, zero = ("#", "-", "-", "|") if ascii_only else ("█", "▐", "▌", "│")
-    if share < 0:
-        drawn, style = ((left * half + full * whole).rjust(REACH), " " * REACH), DOWN
-    else:
-        drawn, style = (" " * REACH, (full * whole + right * half).ljust(REACH)), UP
-    return Text.assemble((drawn[0], style), (zero, "dim"), (drawn[1], style))
+    from rlprompt.cli.progress import Progress
+    from rlprompt.cli.show_words import show_words
+    from rlprompt.run.config import RunConfig
+    from rlprompt.run.words import word_effects
+
+    values = {"vocabulary_size": 3000} | (RunConfig.read(config) if config else {})
+    given = {
+        "task": task,
+        "lm": lm,
+        "shots": shots,
+        "split_seed": split_seed,
+        "vocabulary_size": vocabulary_size,
+        "whole_words": whole_words,
+        "exclude": exclude or None,
+        "template": template,
+        "words": {k: v.split(",") for k, v in (pairs("--words", words) or {}).items()} or None,
+        "data_root": data_root,
+        "columns": pairs("--column", column),
+        "device": device,
+        "dtype": dtype,
+        "threads": threads,
+        "reward": reward,
+        "out": out_,
+    }
+    values |= {k: v for k, v in given.items() if v is not None}
+    settled = RunConfig.parse(values, str(config or "the flags"))
+    with Progress(err) as progress:
+        found = word_effects(settled, top=top, on_event=progress)
+    show_words(out, found, top, settled.out)

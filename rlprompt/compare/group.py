@@ -1,46 +1,29 @@
 """One split of one task: every method's run on it, then the one opening of its test split."""
 
-import logging
 import math
-import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from rlprompt.agents.protocol import generation, make_agent
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
+from rlprompt.compare.failure import clear, note
 from rlprompt.compare.fixed import Contestant, contestant, fixed_prompt
+from rlprompt.compare.records import origin, run_record, task_record, test_row
 from rlprompt.core.errors import ConfigError, RLPromptError, RunError
-from rlprompt.core.evaluation import calibrate, correct, gold_logprobs
 from rlprompt.core.events import Event
-from rlprompt.core.files import write_text
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.trials import Setting
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.objective.selection import MAX_SHARE
-from rlprompt.objective.split_scorer import Question, SplitScorer
+from rlprompt.objective.split_scorer import Question
 from rlprompt.run.final import Baselines, baselines, open_test
 from rlprompt.run.parts import Parts, assemble, plan_of, task_of
-from rlprompt.run.search import (
-    Outcome,
-    finalist_rows,
-    lm_identity,
-    record_of,
-    search,
-    settings_of,
-    trace_rows,
-)
-from rlprompt.tasks.task import Task
+from rlprompt.run.search import lm_identity, record_of, search, settings_of
 
-log = logging.getLogger(__name__)
-#: End of the name of a file with the traceback of an error that nobody foresaw.
-_TRACEBACK = ".traceback.txt"
 #: Stands for the group's own file, where its traceback is named after it.
 _GROUP = "group.json"
 
@@ -127,9 +110,9 @@ class Group:
         except RunError:
             raise  # the folder, not the task
         except Exception as error:
-            self._fail(left, _note(self._folder / _GROUP, error))
+            self._fail(left, note(self._folder / _GROUP, error))
         else:
-            _clear(self._folder / _GROUP)
+            clear(self._folder / _GROUP)
 
     def _check_method(self, setting: Setting, record: Mapping[str, Any] | None) -> None:
         """Refuses a finished run of the same name that was made with other settings."""
@@ -184,12 +167,12 @@ class Group:
         except RunError:
             raise  # the folder, not the method
         except Exception as error:
-            line = _note(path, error)
+            line = note(path, error)
             folder.write(path, {"setting": asdict(setting), "error": line})
             self._tell(News(self._number, setting, setting.budget, line, "failed"))
             return
-        _clear(path)
-        folder.write(path, _record(parts, setting, outcome))
+        clear(path)
+        folder.write(path, run_record(parts, setting, outcome))
         best = outcome.winner
         line = f"{best.reward:.3f} on train and dev: {record_of(parts, best.prompt).text!r}"
         self._tell(News(self._number, setting, setting.budget, line, "done"))
@@ -263,13 +246,12 @@ class Group:
                 "fixed": {
                     **before["fixed"],
                     **refusals,
-                    **{name: _test_row(each, test[each.question]) for name, each in fixed.items()},
+                    **{name: test_row(each, test[each.question]) for name, each in fixed.items()},
                 },
                 "selected": {
                     **before["selected"],
                     **{
-                        name: _test_row(each, test[each.question])
-                        for name, each in selected.items()
+                        name: test_row(each, test[each.question]) for name, each in selected.items()
                     },
                 },
             },
@@ -290,7 +272,7 @@ class Group:
             except RunError:
                 raise  # the folder, not the prompt
             except Exception as error:
-                line = _note(self._folder / f"{name}.json", error)
+                line = note(self._folder / f"{name}.json", error)
                 if isinstance(error, RLPromptError):
                     refused[name] = line
                 self._tell(News(self._number, None, line=f"{name}: {line}", state="failed"))
@@ -320,79 +302,3 @@ def check_generation(setting: Setting, batch: int, run: Parts) -> None:
             f"{setting.method!r} proposes at once: allow {least} or more, or give it smaller "
             "batches."
         )
-
-
-def task_record(task: Task) -> dict[str, Any]:
-    """Describes a task for the result."""
-    return {
-        "name": task.name,
-        "version": task.version,
-        "labels": list(task.labels),
-        "template": task.template.source,
-        "words": [list(words) for words in task.verbalizer.words],
-        "train": {"size": len(task.train), "hash": task.train.hash},
-        "dev": {"size": len(task.dev), "hash": task.dev.hash},
-        "reports": list(task.reports),
-    }
-
-
-def origin(run: Parts) -> dict[str, Any]:
-    """Returns what scores depend on besides the prompt, as JSON values."""
-    return {
-        "template": [run.task.template.source, run.task.template.answer_prefix],
-        "verbalizer": [list(words) for words in run.task.verbalizer.words],
-        "train split": run.task.train.hash,
-        "dev split": run.task.dev.hash,
-        "test split": run.task.test.hash,
-        "LM": run.lm.identity.fingerprint,
-    }
-
-
-def _record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]:
-    best = outcome.winner
-    return {
-        "setting": asdict(setting),
-        "agent": run.config.agent,
-        "settings": settings_of(outcome.agent),
-        "racing": run.config.racing,
-        "origin": origin(run),
-        "prompt": asdict(record_of(run, best.prompt)),
-        "reward": best.reward,
-        "train_reward": run.reward(best.train),
-        "ended": outcome.ended,
-        "ledger": outcome.ledger(),
-        "trace": trace_rows(run, outcome.trace),
-        "finalists": finalist_rows(run, outcome.finalists),
-    }
-
-
-def _test_row(each: Contestant, test: list[SplitScorer]) -> dict[str, Any]:
-    """Returns what a contestant did on every test item."""
-    logprobs = np.concatenate([scorer.known(each.prompt) for scorer in test])
-    gold = np.concatenate([scorer.gold for scorer in test])
-    calibrated = calibrate(logprobs, each.bias)
-    return {
-        "text": each.text,
-        "train_reward": each.train_reward,
-        "dev_accuracy": each.dev.accuracy,
-        "dev_log_likelihood": each.dev.log_likelihood,
-        "truncated": sum(scorer.truncated for scorer in test),
-        "accuracy_uncalibrated": float(correct(logprobs, gold).mean()),
-        "correct": "".join(str(int(hit)) for hit in correct(calibrated, gold)),
-        "log_likelihood": [round(float(x), 6) for x in gold_logprobs(calibrated, gold)],
-    }
-
-
-def _note(path: Path, error: Exception) -> str:
-    """Returns an error in one line; of one that nobody foresaw, leaves the traceback at a path."""
-    if isinstance(error, RLPromptError):
-        return " ".join(str(error).split())
-    write_text(path.with_suffix(_TRACEBACK), "".join(traceback.format_exception(error)))
-    frames = traceback.extract_tb(error.__traceback__)
-    where = f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"
-
-
-def _clear(path: Path) -> None:
-    """Takes away the traceback of an earlier start."""
-    path.with_suffix(_TRACEBACK).unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
-from rlprompt.cli.words import bar
+from rlprompt.cli.show_words import bar
 
 FLAGS = ("--shots", 4, "--vocabulary-size", 40, "--top", 3)
 
