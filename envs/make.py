@@ -24,7 +24,7 @@ from rlprompt.tasks.task import Task
 from rlprompt.tasks.vocabulary import ActionVocabulary, build_vocabulary
 
 if TYPE_CHECKING:
-    from rlprompt.lm.causal import CausalLM
+    from rlprompt.lm.protocol import FrozenLM
 
 
 class PromptSettings(RuleSettings, total=False):
@@ -131,7 +131,7 @@ def _log(path: str | None) -> EvaluationLog:
 
 # Few of each are kept: whoever goes through many LMs or splits does not hold all of them.
 @lru_cache(maxsize=2)
-def _lm(name: str) -> "CausalLM":
+def _lm(name: str) -> "FrozenLM":
     return load_lm(LMConfig(name=name))
 
 

@@ -113,7 +113,8 @@ def causal_inputs(
 
     lefts, rights, truncated, longest = [], [], 0, 0
     for example in examples:
-        left, right, cut = fit(tokenizer, template, example, sides, context, reserved)
+        fields, cut = fit(tokenizer, template, example, sides, context, reserved)
+        left, right = sides(fields)
         if not left + right:
             raise DataError(
                 f"An example is empty in the template {template.source!r}: the LM would have to "
@@ -133,8 +134,8 @@ def fit(
     sides: Sides,
     context: int | None,
     reserved: int,
-) -> tuple[tuple[int, ...], tuple[int, ...], bool]:
-    """Tokenizes one example, its text cut where it is too long.
+) -> tuple[Mapping[str, str], bool]:
+    """Cuts an example's text where it is too long.
 
     Args:
         tokenizer: the LM's own tokenizer.
@@ -145,7 +146,7 @@ def fit(
         reserved: tokens that prompt and answer need beside the two sides.
 
     Returns:
-        Ids left of the prompt, ids right of it, and whether text was cut.
+        The fields, and whether one was cut.
 
     Raises:
         TemplateError: the example lacks a field.
@@ -154,9 +155,8 @@ def fit(
     template.check_fields(example.fields)
     left, right = sides(example.fields)
     if context is None or len(left + right) + reserved <= context:
-        return left, right, False
-    shortened = _shorten(tokenizer, template, dict(example.fields), sides, context, reserved)
-    return *sides(shortened), True
+        return example.fields, False
+    return _shorten(tokenizer, template, dict(example.fields), sides, context, reserved), True
 
 
 def _shorten(

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 from rlprompt.core.errors import ConfigError, LMError, suggest
 from rlprompt.core.registry import Registry
 from rlprompt.lm import gguf
+from rlprompt.lm.families import FAMILIES, auto_model, family_of, wrapper
 
 if TYPE_CHECKING:
     import torch
 
-    from rlprompt.lm.causal import CausalLM
+    from rlprompt.lm.protocol import FrozenLM
 
 log = logging.getLogger(__name__)
 DTYPES = ("float32", "bfloat16", "float16")
-#: What transformers raises for a model that is missing, broken or not a causal LM.
+#: What transformers raises for a model that is missing, broken or no LM of the kind asked for.
 _LOAD_ERRORS = (OSError, ValueError, ImportError, LookupError, RuntimeError)
 
 
@@ -49,6 +50,7 @@ class LMConfig:
         dtype: 'float32', 'bfloat16' or 'float16'; None for float32 on a CPU, bfloat16 elsewhere.
         threads: CPU threads for the LM; None for torch's own choice.
         trust_remote_code: whether code from the hub repository may run on this machine.
+        family: 'causal', 'masked' or 'seq2seq'; None for what the checkpoint says.
     """
 
     name: str = "smollm2"
@@ -57,6 +59,7 @@ class LMConfig:
     dtype: str | None = None
     threads: int | None = None
     trust_remote_code: bool = False
+    family: str | None = None
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be meant.
@@ -70,6 +73,11 @@ class LMConfig:
             raise ConfigError(
                 f"Unknown dtype {self.dtype!r}.{suggest(self.dtype, DTYPES)} "
                 f"Known: {', '.join(DTYPES)}."
+            )
+        if self.family is not None and self.family not in FAMILIES:
+            raise ConfigError(
+                f"Unknown family {self.family!r}.{suggest(self.family, FAMILIES)} "
+                f"Known: {', '.join(FAMILIES)}."
             )
         if self.threads is not None and self.threads < 1:
             raise ConfigError(f"threads must be 1 or more, not {self.threads}.")
@@ -120,19 +128,18 @@ def find_source(name: str) -> Source:
     )
 
 
-def load_lm(config: LMConfig) -> "CausalLM":
-    """Loads a frozen causal LM.
+def load_lm(config: LMConfig) -> "FrozenLM":
+    """Loads a frozen LM: a causal one, a masked one or an encoder-decoder.
 
     Raises:
         ConfigError: the name resolves to nothing, or the device does not exist.
-        LMError: what was found is not a causal LM, or cannot be read.
+        LMError: what was found is no LM, lacks its head, or cannot be read.
     """
     source = find_source(config.name)
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
-    from rlprompt.lm.causal import CausalLM
     from rlprompt.lm.linear import pack_linears
 
     if config.threads is not None:
@@ -152,9 +159,8 @@ def load_lm(config: LMConfig) -> "CausalLM":
             if source.gguf_file is not None:
                 stack.enter_context(gguf.read_once())
             settings = AutoConfig.from_pretrained(source.location, **common)
-            if settings.is_encoder_decoder:
-                raise LMError(f"{config.name!r} is an encoder-decoder LM; a causal one is needed.")
-            loaded: Any = AutoModelForCausalLM.from_pretrained(
+            family = config.family or family_of(settings)
+            loaded: Any = auto_model(family).from_pretrained(
                 source.location,
                 config=settings,
                 dtype=dtype,
@@ -173,12 +179,15 @@ def load_lm(config: LMConfig) -> "CausalLM":
             f"{config.name!r} has no weights for {', '.join(missing[:3])}: its scores would be "
             "noise. Name a model with a trained language-model head."
         )
-    log.info("loaded %s from %s on %s", config.name, source.location, device)
+    log.info("loaded %s (%s) from %s on %s", config.name, family, source.location, device)
     revision = source.gguf_file or getattr(settings, "_commit_hash", None) or config.revision or ""
-    lm = CausalLM(model.to(device), tokenizer, name=config.name, revision=revision)
+    lm = wrapper(family)(model.to(device), tokenizer, name=config.name, revision=revision)
     # After the LM was identified by its weights.
     tokens = torch.arange(4, device=device)[None]
-    pack_linears(model, lambda: model(tokens).logits, keep=model.get_output_embeddings())
+    inputs = {"input_ids": tokens}
+    if model.config.is_encoder_decoder:
+        inputs["decoder_input_ids"] = tokens
+    pack_linears(model, lambda: model(**inputs).logits, keep=model.get_output_embeddings())
     return lm
 
 

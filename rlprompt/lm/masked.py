@@ -152,7 +152,6 @@ class MaskedLM:
             len(verbalizer),
             self._limits,
             forward=forward,
-            mask_id=self._mask.id,
             pad_id=self._pad_id,
         )
 

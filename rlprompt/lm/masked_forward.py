@@ -127,11 +127,12 @@ class _Output:
     """What an encoder gives, as far as heads read it."""
 
     last_hidden_state: torch.Tensor
-    hidden_states: None = None
-    attentions: None = None
 
     def __getitem__(self, index: int) -> torch.Tensor:
         return (self.last_hidden_state,)[index]
+
+    def __getattr__(self, name: str) -> None:
+        """Everything else that an architecture passes on, such as attentions, is not there."""
 
 
 class _Passed(nn.Module):

@@ -28,6 +28,35 @@ class MaskToken:
     rstrip: bool
 
 
+@dataclass(frozen=True)
+class MaskedInputs:
+    """Token ids of one split in one template with ``{mask}``.
+
+    Attributes:
+        sides: ids left and right of the prompt, special tokens included; one of the two holds the
+            mask token's id, once. A scorer repeats it for words of several tokens.
+        mask_id: the mask token's id.
+        bare: ids of each example with the empty prompt, where the two sides are one text.
+    """
+
+    sides: Inputs
+    mask_id: int
+    bare: tuple[Ids, ...]
+
+    def row(self, example: int, prompt: Sequence[int], n_masks: int) -> tuple[Ids, int]:
+        """Returns the ids of an example with a prompt, and where the first of its masks stands."""
+        left, right = self.sides.left[example], self.sides.right[example]
+        # By its place: whatever ids a prompt has, they are never taken for the slot.
+        if not prompt:
+            ids = self.bare[example]
+            at = ids.index(self.mask_id)
+        else:
+            ids = (*left, *prompt, *right)
+            in_left = self.mask_id in left
+            at = ids.index(self.mask_id, 0 if in_left else len(left) + len(prompt))
+        return ids[:at] + (self.mask_id,) * n_masks + ids[at + 1 :], at
+
+
 def mask_token(tokenizer: HFTokenizer) -> MaskToken:
     """Returns a tokenizer's mask token.
 
@@ -52,7 +81,7 @@ def masked_inputs(
     *,
     max_prompt_tokens: int,
     context: int | None,
-) -> Inputs:
+) -> MaskedInputs:
     """Tokenizes examples for an LM that answers where ``{mask}`` stands.
 
     The ids are those that the tokenizer gives for the whole rendered text, with its own mask token
@@ -66,10 +95,6 @@ def masked_inputs(
         examples: the examples.
         max_prompt_tokens: longest prompt that will be put between the two sides.
         context: most tokens that the LM reads; None for any number.
-
-    Returns:
-        Inputs whose ``left`` or ``right`` holds the mask token's id, once; a scorer repeats it for
-        words of several tokens.
 
     Raises:
         TemplateError: the template or a label word does not suit a masked LM.
@@ -99,14 +124,30 @@ def masked_inputs(
     # One mask is in the sides already.
     reserved = max_prompt_tokens + max(map(len, words)) - 1
     fitted = [fit(tokenizer, template, e, sides, context, reserved) for e in examples]
-    return Inputs(
-        left=tuple(left for left, _, _ in fitted),
-        right=tuple(right for _, right, _ in fitted),
+    both = [sides(fields) for fields, _ in fitted]
+    inputs = Inputs(
+        left=tuple(left for left, _ in both),
+        right=tuple(right for _, right in both),
         words=words,
         word_label=label,
-        truncated=sum(cut for _, _, cut in fitted),
-        longest=max((len(left + right) + reserved for left, right, _ in fitted), default=0),
+        truncated=sum(cut for _, cut in fitted),
+        longest=max((len(left + right) + reserved for left, right in both), default=0),
     )
+    bare = [start + join(_without_prompt(template, f), tokenizer.encode) + end for f, _ in fitted]
+    # Where two sides read together are longer than apart, there may be no room for that.
+    fits = [
+        ids
+        if context is None or len(ids) + reserved - max_prompt_tokens <= context
+        else left + right
+        for ids, (left, right) in zip(bare, both, strict=True)
+    ]
+    return MaskedInputs(inputs, mask.id, tuple(fits))
+
+
+def _without_prompt(template: Template, fields: Mapping[str, str]) -> tuple[str, ...]:
+    """Returns the text for the empty prompt, cut at ``{mask}``."""
+    left, right = template.sides(fields)
+    return (*left[:-1], left[-1] + right[0], *right[1:])
 
 
 def _check(tokenizer: HFTokenizer, template: Template) -> None:

@@ -9,8 +9,8 @@ from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import BatchedScorer, Limits
-from rlprompt.lm.inputs import Inputs
 from rlprompt.lm.masked_forward import MaskedBatch, MaskedForward
+from rlprompt.lm.masked_inputs import MaskedInputs
 
 #: Token ids of a row, and where its first mask stands.
 Row = tuple[tuple[int, ...], int]
@@ -29,33 +29,31 @@ class MaskedScorer(BatchedScorer):
     def __init__(
         self,
         backbone: Backbone,
-        inputs: Inputs,
+        inputs: MaskedInputs,
         n_labels: int,
         limits: Limits,
         *,
         forward: MaskedForward,
-        mask_id: int,
         pad_id: int,
     ) -> None:
         """Keeps what it is given.
 
         Args:
             backbone: the model.
-            inputs: each example's sides hold ``mask_id`` once.
+            inputs: the examples.
             n_labels: number of labels.
             limits: how much goes into one forward.
             forward: how words are scored.
-            mask_id: id of the mask token.
             pad_id: id that fills rows up.
         """
-        super().__init__(backbone, inputs, n_labels, limits)
+        super().__init__(backbone, inputs.sides, n_labels, limits)
+        self._masked = inputs
         self._forward = forward
-        self._mask_id = mask_id
         self._pad_id = pad_id
         #: Indices of the words of each number of tokens.
         self._by_length = {
-            length: [n for n, word in enumerate(inputs.words) if len(word) == length]
-            for length in sorted({len(word) for word in inputs.words})
+            length: [n for n, word in enumerate(self.inputs.words) if len(word) == length]
+            for length in sorted(set(map(len, self.inputs.words)))
         }
 
     @property
@@ -70,7 +68,7 @@ class MaskedScorer(BatchedScorer):
         words = torch.zeros((n_cells, len(self.inputs.words)), device=self.backbone.device)
         for n_masks, wanted in self._by_length.items():
             cells = [
-                self._row(prompt, example, n_masks)
+                self._masked.row(example, prompt.ids, n_masks)
                 for prompt in prompts
                 for example in range(self.n_examples)
             ]
@@ -85,16 +83,6 @@ class MaskedScorer(BatchedScorer):
     def prefix_logprobs(self, prompts: Sequence[Prompt]) -> list[FloatArray]:
         """Not available here (see :attr:`prefixes_are_free`)."""
         raise ValueError("Prefix scores are never free with a masked LM.")
-
-    def _row(self, prompt: Prompt, example: int, n_masks: int) -> Row:
-        left, right = self.inputs.left[example], self.inputs.right[example]
-        # By its place: whatever ids a prompt has, they are never taken for the slot.
-        if self._mask_id in left:
-            at = left.index(self._mask_id)
-        else:
-            at = len(left) + len(prompt) + right.index(self._mask_id)
-        ids = left + prompt.ids + right
-        return ids[:at] + (self._mask_id,) * n_masks + ids[at + 1 :], at
 
     def _scores(self, rows: list[Row], n_masks: int, wanted: list[int]) -> torch.Tensor:
         """Scores words of ``n_masks`` tokens in rows sorted by length: (rows, len(wanted))."""

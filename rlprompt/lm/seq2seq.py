@@ -97,6 +97,8 @@ class Seq2SeqLM:
         self._identity = identify(model, tokenizer, name=name, family="seq2seq", revision=revision)
         self._format = Format(
             tokenizer=self._tokenizer,
+            start=self._tokenizer.start_ids,
+            end=self._tokenizer.end_ids,
             decoder_start=_decoder_start(model, self._tokenizer, name),
             mask=_mask_token(self._tokenizer),
             context=_context(model, tokenizer),

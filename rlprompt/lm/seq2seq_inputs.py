@@ -10,9 +10,12 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.lm.inputs import word_ids
 from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
-from rlprompt.tasks.template import MASK, PROMPT, Template
+from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_text
 from rlprompt.tasks.verbalizer import Verbalizer
+
+#: Letters of a word that is not cut in two.
+_LONG_WORD = 30
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ class Format:
 
     Attributes:
         tokenizer: the LM's own tokenizer, which takes texts as prose.
-        decoder_start: ids that every target text begins with.
+        start: special ids that the tokenizer puts before a text.
+        end: special ids that it puts after a text.
+        decoder_start: ids that the decoder reads before any target text.
         mask: what ``{mask}`` is; None where the tokenizer has no such token.
         context: most tokens that encoder or decoder reads; None for any number.
     """
 
     tokenizer: HFTokenizer
+    start: tuple[int, ...]
+    end: tuple[int, ...]
     decoder_start: tuple[int, ...]
     mask: MaskToken | None
     context: int | None
@@ -93,11 +100,9 @@ class Format:
             parts: ids of each part.
             before: ids that the decoder of a denoising LM reads as the text left of the mask.
         """
-        tokenizer = self.tokenizer
-        start, end = tokenizer.start_ids, tokenizer.end_ids
         if len(parts) == 1 or self.mask is None:
-            return Row(start + parts[0] + end, self.decoder_start)
-        encoder = (*start, *parts[0], self.mask.id, *parts[1], *end)
+            return Row(self.start + parts[0] + self.end, self.decoder_start)
+        encoder = (*self.start, *parts[0], self.mask.id, *parts[1], *self.end)
         answer = (self.mask.id,) if self.mask.is_sentinel else before
         return Row(encoder, self.decoder_start + answer)
 
@@ -137,7 +142,8 @@ class Seq2SeqInputs:
             fields = self._fit(example.fields, "", max_prompt_tokens)
             self.truncated += fields is not example.fields
             self._fields.append(fields)
-        if not all(row.encoder for row in self.rows([Prompt()])):
+        special = form.start + form.end
+        if not special and not all(row.encoder for row in self.rows([Prompt()])):
             raise DataError(
                 f"An example is empty in the template {template.source!r}: the LM would have "
                 "nothing to read. Give it a text, or put a word into the template."
@@ -216,23 +222,24 @@ def _follows_text(template: Template) -> bool:
     """
     if not template.has_mask:
         return False
-    everything = {name: "x" for name in (*template.fields, PROMPT)}
-    before = template.render({**everything, MASK: "\0"}, "x").partition("\0")[0]
-    return bool(before.strip())
+    left, _ = template.sides(dict.fromkeys(template.fields, "x"))
+    # A mask that is not left of the prompt is right of it.
+    return len(left) == 1 or bool(left[0].strip())
 
 
 def _cut(tokenizer: HFTokenizer, text: str, kept: int) -> str:
     """Returns the longest beginning of ``text`` of up to ``kept`` tokens.
 
-    It ends with a word, but for a first word that is too long by itself.
+    It ends with a word, unless the next one is too long to be a word: not all languages put spaces.
     """
 
     def tokens(end: int) -> int:
         return len(tokenizer.encode(text[:end]))
 
-    words = [match.end() for match in re.finditer(r"\S+", text)]
-    fitting = bisect_right(words, kept, key=tokens)
-    if fitting:
-        return text[: words[fitting - 1]]
-    characters = range(len(text) + 1)
-    return text[: bisect_right(characters, kept, key=tokens) - 1]
+    # A word's beginning can be more tokens than the word, so that ends of words are tried first.
+    ends = [0, *(match.end() for match in re.finditer(r"\S+", text)), len(text)]
+    fitting = bisect_right(ends, kept, key=tokens)
+    end, beyond = ends[fitting - 1], ends[fitting]
+    if beyond - end > _LONG_WORD:
+        end += bisect_right(range(end, beyond), kept, key=tokens) - 1
+    return text[:end]

@@ -2,8 +2,8 @@
 
 * :class:`SharedEncoder`: every text is encoded once for all labels, and of the head only the label
   words' rows are multiplied, at the positions that predict them.
-* :class:`OwnLogits`: one forward of the whole model for each text and label word, whole logits.
-  Slow, and right for every architecture.
+* :class:`OwnLogits`: one forward of the whole model for each text and each beginning of a label
+  word, whole logits. Slower, and right for every architecture.
 """
 
 from collections.abc import Sequence

@@ -93,6 +93,7 @@ def build_vocabulary(
     size: int = 2000,
     language: str = "en",
     whole_words: bool = True,
+    pieces: bool = False,
     exclude: Sequence[str] = (),
 ) -> ActionVocabulary:
     """Chooses the tokens an agent may use.
@@ -108,6 +109,8 @@ def build_vocabulary(
         size: upper limit for the number of actions.
         language: code of the language, e.g. 'en'.
         whole_words: keep only words of that language (needs the package wordfreq).
+        pieces: keep pieces from inside words too, as WordPiece's ``##ing``, which go on with the
+            word before them; ``whole_words`` drops those that are no words by themselves.
         exclude: further words that must not become actions, in any case.
 
     Raises:
@@ -117,7 +120,7 @@ def build_vocabulary(
         raise ConfigError(f"size = {size}: an action vocabulary needs two tokens or more.")
     sieve = _Sieve(tokenizer)
     sieve.apply("printable", "people read prompts", filters.printable)
-    if language not in UNSPACED:
+    if language not in UNSPACED and not pieces:
         sieve.apply("word-initial", "a piece from inside a word is no word", filters.word_initial)
     sieve.apply("letters only", "digits and signs say little in words", filters.letters_only)
     sieve.apply(
@@ -139,7 +142,7 @@ def build_vocabulary(
     sieve.apply(
         "round trip",
         "the text must lead back to the token",
-        filters.round_trips(tokenizer, template),
+        filters.round_trips(tokenizer, template, pieces=pieces),
     )
     sieve.apply("one case", "the same word with another capital", filters.one_case)
     sieve.apply("size", f"the {size} most frequent are enough", lambda left: list(left[:size]))

@@ -44,8 +44,8 @@ def printable(candidates: Sequence[Candidate]) -> list[Candidate]:
 def word_initial(candidates: Sequence[Candidate]) -> list[Candidate]:
     """Keeps tokens that begin a word: one space, then something else.
 
-    Vocabularies that mark the inside of a word and not its beginning (WordPiece) have no token
-    with a leading space; there nothing is dropped here, and ``letters_only`` drops ``##ing``.
+    Where a tokenizer decodes no token to a text with a leading space, as one may that marks the
+    inside of words (WordPiece), nothing is dropped here, and ``letters_only`` drops ``##ing``.
     """
     if not any(c.text.startswith(" ") and c.text.strip() for c in candidates):
         return list(candidates)
@@ -139,12 +139,13 @@ def one_case(candidates: Sequence[Candidate]) -> list[Candidate]:
     return [c for c in candidates if first[c.word] is c]
 
 
-def round_trips(tokenizer: Tokenizer, template: Template) -> Filter:
+def round_trips(tokenizer: Tokenizer, template: Template, *, pieces: bool = False) -> Filter:
     """Makes a filter that keeps tokens whose text encodes to them again, wherever they stand.
 
     Tried alone, between two copies of a word, and against the template's own text around the slot.
     What is exported is text: a token that its text does not lead back to could be scored, but
-    nobody could use it.
+    nobody could use it. With ``pieces`` the last two tests are enough for tokens whose text has no
+    space before it, and the template's text is not for them, since they never come first.
     """
 
     def keep(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -152,11 +153,17 @@ def round_trips(tokenizer: Tokenizer, template: Template) -> Filter:
         stable = [c for c, ids in zip(candidates, alone, strict=True) if ids == (c.id,)]
         if not stable:
             return []
-        neighbour = stable[0].id
-        triples = [(neighbour, c.id, neighbour) for c in stable]
-        among = tokenizer.encode_all([tokenizer.decode(ids) for ids in triples])
-        kept = [c for c, want, got in zip(stable, triples, among, strict=True) if want == got]
-        return _stand_in(tokenizer, template, kept)
+        inner = [c for c in candidates if pieces and not c.text.startswith(" ")]
+        spaced = (c for c in stable if c.text.startswith(" "))
+        neighbour = (next(spaced, stable[0]) if pieces else stable[0]).id
+
+        def among(given: Sequence[Candidate]) -> list[Candidate]:
+            triples = [(neighbour, c.id, neighbour) for c in given]
+            found = tokenizer.encode_all([tokenizer.decode(ids) for ids in triples])
+            return [c for c, want, got in zip(given, triples, found, strict=True) if want == got]
+
+        kept = {c.id for c in (*_stand_in(tokenizer, template, among(stable)), *among(inner))}
+        return [c for c in candidates if c.id in kept]
 
     return keep
 

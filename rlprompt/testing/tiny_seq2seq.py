@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _CONTEXT: Final = 128
 _SENTINELS: Final = 4
+_ANSWERS: Final = ("bad", "good", "terrible", "great", "negative", "positive", "no", "yes")
 _SENTENCE_STARTS: Final = ("The", "A", "It", "This", "I", "In", "What", "Is", "So", "Review")
 
 _T5: Final[Mapping[str, Any]] = {
@@ -57,8 +58,9 @@ def tiny_seq2seq(
 
     The tokenizers are those classes that the real models have: for T5 a Unigram model whose words
     carry their space as a mark before them ("▁good"), with 4 sentinels; for BART byte-level BPE,
-    with a mask token that takes the space before it. Words of ``COMMON_WORDS`` are one token each.
-    Both read up to 128 tokens. Eval mode, float32; no random state of the process changes.
+    with a mask token that takes the space before it. Words of ``COMMON_WORDS`` are one token each
+    behind a space, and at the beginning of a text with T5; with BART "good", "bad" and a few more
+    are. Both read up to 128 tokens. Eval mode, float32; no random state of the process changes.
 
     Args:
         family: 't5', 't5-v1.1' or 'bart'.
@@ -109,7 +111,9 @@ def _unigram() -> "PreTrainedTokenizerBase":
     words = (f"▁{word}" for word in (*COMMON_WORDS, *_SENTENCE_STARTS))
     # Frequent words first, and any word likelier than its letters.
     pieces |= {word: -4.0 - n / 1000 for n, word in enumerate(words)}
-    pieces |= {character: -8.0 for character in string.printable.strip()}
+    pieces |= dict.fromkeys(string.printable.strip(), -8.0)
+    # Among the pieces as in the real model, which therefore finds them in any text.
+    pieces |= {f"<extra_id_{n}>": 0.0 for n in reversed(range(_SENTINELS))}
     tokenizer = cast(Any, T5Tokenizer)(
         vocab=[*pieces.items()], extra_ids=_SENTINELS, model_max_length=_CONTEXT
     )
@@ -124,10 +128,14 @@ def _byte_bpe() -> "PreTrainedTokenizerBase":
     plain = tiny_tokenizer()
     model = json.loads(plain.backend_tokenizer.to_str())["model"]
     pieces = [piece for piece in model["vocab"] if piece not in plain.added_tokens_encoder]
+    # Last, so that they do not come before the merges of the same words with their space.
+    answers = [(word[:n], word[n]) for word in _ANSWERS for n in range(1, len(word))]
+    merges = dict.fromkeys((*map(tuple, model["merges"]), *answers))
+    pieces += [left + right for left, right in answers]
     vocabulary = dict.fromkeys(("<s>", "<pad>", "</s>", "<unk>", *pieces, "<mask>"))
     tokenizer = cast(Any, BartTokenizer)(
         vocab={piece: n for n, piece in enumerate(vocabulary)},
-        merges=[tuple(merge) for merge in model["merges"]],
+        merges=[*merges],
         mask_token=AddedToken("<mask>", lstrip=True, special=True),
         model_max_length=_CONTEXT,
     )

@@ -1,7 +1,7 @@
 import pytest
 
 from rlprompt.lm.tokenizer import HFTokenizer
-from rlprompt.testing import tiny_tokenizer
+from rlprompt.testing import MASKED_FAMILIES, tiny_masked, tiny_tokenizer
 
 TEXTS = [
     "",
@@ -57,3 +57,24 @@ def test_added_control_tokens_are_special():
     user, ordinary = hf.convert_tokens_to_ids(["<|user|>", "ordinary"])
     assert user in tokenizer.special_ids
     assert ordinary not in tokenizer.special_ids
+
+
+@pytest.mark.parametrize("family", MASKED_FAMILIES)
+def test_prose_is_what_a_text_encodes_to_unless_it_spells_a_special_token(family):
+    _, hf = tiny_masked(family)
+    tokenizer = HFTokenizer(hf, embedding_rows=len(hf), prose=True)
+    for text in ("The film was good", " a movie, don't", "(so) (so)", ""):
+        ids = tokenizer.encode(text)
+        assert ids == tuple(hf.encode(text, add_special_tokens=False))
+        assert tokenizer.encode(tokenizer.decode(ids)) == ids
+    assert tokenizer.decode(tokenizer.encode(" good movie")[1:]) == " movie"
+    assert (*tokenizer.start_ids, *tokenizer.encode("a"), *tokenizer.end_ids) == tuple(
+        hf("a").input_ids
+    )
+    assert len(tokenizer.start_ids) == len(tokenizer.end_ids) == 1
+
+
+def test_texts_that_are_not_prose_may_name_special_tokens():
+    hf = tiny_tokenizer()
+    assert HFTokenizer(hf, len(hf)).encode("<|begin|>") == (1,)
+    assert 1 not in HFTokenizer(hf, len(hf), prose=True).encode("<|begin|>")

@@ -54,3 +54,23 @@ def test_templates_know_on_which_side_of_the_prompt_the_input_stands():
     assert Template("{text}{prompt} {mask}").right_is_constant
     assert Template("Note: {prompt} {text}").left_is_constant
     assert not Template("{text}{prompt} {title}").right_is_constant
+
+
+@pytest.mark.parametrize(
+    ("source", "sides"),
+    [
+        ("{text} {prompt} {mask}.", (("{mask}",), (" ", "."))),
+        ("{mask} {prompt} {text}", (("", ""), (" {mask}",))),
+        ("{{{mask}}}: {text} {prompt}", (("{", "}: {mask}"), ("",))),
+        ("{text} {prompt}", (("{mask}",), ("",))),
+    ],
+)
+def test_sides_are_cut_where_the_template_has_its_mask(source, sides):
+    fields = {"text": "{mask}"}
+    assert Template(source).sides(fields) == sides
+    joined = tuple("{mask}".join(side) for side in sides)
+    assert Template(source).split(fields) == joined
+
+
+def test_own_texts_stand_around_the_slots():
+    assert Template("A {{ {text}: {prompt}{mask}!").own_texts == ("A { ", ": ", "", "!")

@@ -4,10 +4,12 @@ import sys
 import pytest
 
 from rlprompt.core.errors import ConfigError
+from rlprompt.lm.masked import MaskedLM
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.verbalizer import Verbalizer
 from rlprompt.tasks.vocabulary import ActionVocabulary, build_vocabulary
 from rlprompt.tasks.vocabulary_filters import Candidate, no_label_words, round_trips
+from rlprompt.testing import MASKED_FAMILIES, tiny_masked
 
 VERBALIZER = Verbalizer((("bad", "terrible"), ("good",)))
 TEMPLATE = Template("{text}{prompt}")
@@ -74,6 +76,37 @@ def test_wordpiece_vocabularies_give_words_without_inner_or_unused_pieces(wordpi
     template = Template("{text} {prompt}")
     texts = build(wordpiece, template=template).texts
     assert set(texts) == {"the", "was", "movie", "film", "a", "i"}
+
+
+def test_pieces_of_words_are_actions_only_where_they_are_asked_for():
+    lm = MaskedLM(*tiny_masked("bert"))
+    template = Template("{text} {prompt} {mask}")
+    words = build(lm.tokenizer, template=template, whole_words=False)
+    assert " movie" in words.texts
+    assert all(text.startswith(" ") and text[1:].isalpha() for text in words.texts)
+    both = build(lm.tokenizer, template=template, whole_words=False, pieces=True)
+    inner = [text for text in both.texts if not text.startswith(" ")]
+    assert {*words.texts} <= {*both.texts}
+    assert {"ing", "ed", "able"} <= {*inner}
+    ids = dict(zip(both.texts, both.token_ids, strict=True))
+    prompt = (ids[" film"], ids["ing"], ids[" movie"])
+    assert lm.tokenizer.decode(prompt) == " filming movie"
+    assert lm.tokenizer.encode(" filming movie") == prompt
+    for source in ("{text}{prompt} {mask}", "{mask} {prompt} {text}"):
+        found = build(lm.tokenizer, template=Template(source), whole_words=False, pieces=True)
+        assert {*found.texts} == {*both.texts}
+
+
+@pytest.mark.parametrize("family", MASKED_FAMILIES)
+def test_every_masked_family_gives_common_words(family):
+    pytest.importorskip("wordfreq")
+    lm = MaskedLM(*tiny_masked(family))
+    template = Template("{text} {prompt} {mask} .")
+    texts = build(lm.tokenizer, template=template).texts
+    assert len(texts) > 250
+    assert {" the", " movie", " overall"} <= {*texts}
+    assert not {" good", " bad", " terrible"} & {*texts}
+    assert not any("[" in text or "<" in text or "#" in text for text in texts)
 
 
 def test_tokens_that_merge_with_a_neighbour_are_dropped(bpe):

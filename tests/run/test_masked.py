@@ -1,0 +1,45 @@
+"""A masked LM through a whole run: nothing above the LM asks for its family."""
+
+import numpy as np
+import pytest
+
+from rlprompt import RunConfig, load, load_lm, load_task, optimize
+from rlprompt.lm.loading import LMConfig
+from rlprompt.testing import save_tiny
+
+
+@pytest.mark.parametrize(("family", "agent"), [("bert", "random"), ("roberta", "ppo")])
+def test_from_search_to_predictor(family, agent, settings, tmp_path):
+    changes = {
+        "lm": str(save_tiny(tmp_path / "lm", family)),
+        "agent": agent,
+        "controls": (),
+        "budget": 800,
+        "template": "{text} {prompt} {mask} .",
+        "manual_prompts": ("It was", "overall a"),
+    }
+    if agent == "ppo":
+        pytest.importorskip("stable_baselines3")
+    config = RunConfig(**settings | changes, out=tmp_path / "run")
+    result = optimize(config)
+    assert result.lm["family"] == "masked"
+    assert result.prompt.retokenizes
+    assert result.prompt.text.strip() == result.prompt.text
+    ledger = result.main.ledger
+    assert 700 < ledger["forwards"] <= 800
+    assert ledger["tokens"] > 0
+
+    predictor = load(config.out)
+    examples = load_task(config.task, 0, 4).test.open("test of a masked LM").examples[:30]
+    there, here = result.scores["test"], predictor.evaluate(examples)
+    assert here.accuracy == there.accuracy
+    assert here.log_likelihood == pytest.approx(there.log_likelihood, abs=1e-5)
+    texts = [example.fields["text"] for example in examples]
+    lm = load_lm(LMConfig(config.lm))
+    for one, other in zip(
+        predictor.predict(texts), load(config.out, lm=lm).predict(texts), strict=True
+    ):
+        assert one.label == other.label
+        np.testing.assert_allclose(
+            [*one.probabilities.values()], [*other.probabilities.values()], atol=1e-6
+        )
