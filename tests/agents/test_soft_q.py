@@ -212,7 +212,7 @@ class TestSettings:
 
     def test_missing_packages_are_named(self, monkeypatch):
         monkeypatch.setattr("rlprompt.agents.soft_q.find_spec", lambda name: None)
-        with pytest.raises(ConfigError, match="needs the package torch: pip install"):
+        with pytest.raises(ConfigError, match="needs torch: pip install"):
             SoftQ()
 
 

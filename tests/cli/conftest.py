@@ -5,13 +5,15 @@ import sys
 import pytest
 
 from rlprompt import RunConfig, optimize
-from rlprompt.cli import main
+from rlprompt.cli import app, main
 
 
 @pytest.fixture
 def rlprompt(capsys, monkeypatch):
     """Returns a function that gives a command and returns exit code, stdout and stderr."""
     monkeypatch.setenv("COLUMNS", "200")
+    for console in (app.out, app.err):
+        monkeypatch.setattr(console, "width", 200)
     monkeypatch.setattr(sys, "path", [*sys.path])
 
     def command(*words):

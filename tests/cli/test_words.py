@@ -5,6 +5,7 @@ import json
 import pytest
 from rich.console import Console
 
+from rlprompt.cli import app
 from rlprompt.cli.show_words import bar
 
 FLAGS = ("--shots", 4, "--vocabulary-size", 40, "--top", 3)
@@ -46,7 +47,7 @@ def test_the_table_the_files_and_again(rlprompt, films, tiny_lm, out):
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_the_table_fits_a_terminal(width, rlprompt, films, tiny_lm, monkeypatch):
-    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setattr(app.out, "width", width)
     code, shown, err = rlprompt("words", "--task", films, "--lm", tiny_lm, *FLAGS)
     assert code == 0, err
     assert "…" not in shown

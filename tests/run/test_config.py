@@ -120,7 +120,7 @@ def test_a_toml_file_gives_what_python_gives(tmp_path, tiny_lm):
     )
     outcome = config.outcome()
     assert json.loads(json.dumps(outcome)) == outcome
-    assert {*outcome} == {f.name for f in fields(RunConfig)} - {"out", "threads"}
+    assert {*outcome} == {f.name for f in fields(RunConfig)} - {"out", "threads", "data_root"}
     again = RunConfig.parse(json.loads(json.dumps(outcome)))
     assert again.outcome() == outcome
 
