@@ -54,7 +54,7 @@ def written(experiment: Path) -> str:
         f"{process['busy_seconds'] / 3600:.1f} hours of single processes, {process['jobs']} side "
         f"by side, {100 * process['lm_share']:.0f} % of them inside the LM. torch "
         f"{result['versions']['torch']}, transformers {result['versions']['transformers']}, "
-        f"{result['versions']['platform']}.",
+        f"{result['versions']['system']}.",
         "",
         END,
     ]

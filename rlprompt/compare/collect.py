@@ -1,5 +1,6 @@
 """From the files of a comparison to numbers, table, tests, verdict and figures."""
 
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -54,8 +55,12 @@ def collect(config: CompareConfig) -> dict[str, Any]:
         "runs": [_row(trial) for trial in trials],
         "failures": [{**asdict(each.setting), "error": each.error} for each in failures],
         "figures": [str(path.relative_to(config.out)) for path in figures],
-        "versions": {**versions(), "platform": platform.platform()},
+        "versions": {**versions(), "system": _system()},
     }
+
+
+def _system() -> str:
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} processors"
 
 
 def read_trials(config: CompareConfig) -> tuple[list[Trial], list[Failure]]:
