@@ -51,8 +51,8 @@ def written(experiment: Path) -> str:
         "",
         *(f"- {sentence}" for sentence in result["verdict"]),
         "",
-        f"{process['busy_seconds'] / 3600:.1f} hours of single processes, {process['jobs']} side "
-        f"by side, {100 * process['lm_share']:.0f} % of them inside the LM. torch "
+        f"{process['busy_seconds'] / 3600:.1f} hours of all processes together, "
+        f"{100 * process['lm_share']:.0f} % of them inside the LM. torch "
         f"{result['versions']['torch']}, transformers {result['versions']['transformers']}, "
         f"{result['versions']['system']}.",
         "",

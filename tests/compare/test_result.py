@@ -60,7 +60,7 @@ def test_rows_are_finite_and_within_their_budget(stored):
 
 def test_lm_versions_and_tasks_are_recorded(finished, stored, frozen, films):
     assert stored["lm"]["fingerprint"] == frozen.identity.fingerprint
-    assert {"rlprompt", "python", "torch", "numpy", "platform"} <= set(stored["versions"])
+    assert {"rlprompt", "python", "torch", "numpy", "system"} <= set(stored["versions"])
     assert [row["split_seed"] for row in stored["tasks"]] == [0, 1]
     for row in stored["tasks"]:
         task = load_task(films, row["split_seed"], 4)
