@@ -45,6 +45,9 @@ def optimize(
     whole_words: Annotated[
         bool | None, typer.Option(help="Only whole words of the task's language.")
     ] = None,
+    pieces: Annotated[
+        bool | None, typer.Option(help="Pieces from inside words as well, as '##ing'.")
+    ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="A word that must not be in a prompt; repeatable.")
     ] = None,
@@ -67,6 +70,9 @@ def optimize(
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Of the LM on the hub.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    family: Annotated[
+        str | None, typer.Option(help="Of the LM, where its files do not say: masked, ...")
+    ] = None,
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     trust_remote_code: Annotated[
@@ -105,6 +111,7 @@ def optimize(
         "racing": racing,
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,
+        "pieces": pieces,
         "exclude": exclude or None,
         "test_limit": test_limit,
         "template": template,
@@ -114,6 +121,7 @@ def optimize(
         "manual_prompts": manual_prompt or None,
         "revision": revision,
         "device": device,
+        "family": family,
         "dtype": dtype,
         "threads": threads,
         "trust_remote_code": trust_remote_code,

@@ -9,6 +9,7 @@ import torch
 
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
+from rlprompt.lm.adapting import without_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
 from rlprompt.lm.causal_scorers import AfterInputScorer, BeforeInputScorer, PlainScorer
@@ -93,6 +94,10 @@ class CausalLM:
         """Longest sequence in tokens; None where the architecture sets no limit."""
         limit = getattr(self.model.config, "max_position_embeddings", None)
         return int(limit) if limit else None
+
+    def adapt(self, template: Template) -> Template:
+        """Takes ``{mask}`` out, see :func:`rlprompt.lm.adapting.without_mask`."""
+        return without_mask(template)
 
     def bind(
         self,

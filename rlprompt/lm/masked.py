@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from rlprompt.core.evaluation import FloatArray
+from rlprompt.lm.adapting import with_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
 from rlprompt.lm.identity import identify
@@ -104,6 +105,10 @@ class MaskedLM:
         limit = getattr(self.model.config, "max_position_embeddings", None)
         found = [*_positions(self.model), *([int(limit)] if limit else [])]
         return min(found, default=None)
+
+    def adapt(self, template: Template) -> Template:
+        """Puts ``{mask}`` where it is missing, see :func:`rlprompt.lm.adapting.with_mask`."""
+        return with_mask(template)
 
     def bind(
         self,

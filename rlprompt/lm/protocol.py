@@ -113,6 +113,22 @@ class NextToken(Protocol):
         """
 
 
+@runtime_checkable
+class AdaptsTemplates(Protocol):
+    """An LM that can say how a template for LMs of another family is written for it.
+
+    Asked where a prompt is moved to another LM, and nowhere else: a search refuses a template that
+    does not suit its LM. Not every LM needs this; one without takes every template as it is.
+    """
+
+    def adapt(self, template: Template) -> Template:
+        """Returns the template as this LM needs it; unchanged where it suits.
+
+        Raises:
+            TemplateError: it cannot be written for this LM; says what to write instead.
+        """
+
+
 class FrozenLM(Protocol):
     """A language model whose parameters never change."""
 

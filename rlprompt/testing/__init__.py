@@ -1,7 +1,8 @@
 """For tests, ours and yours: tiny LMs with tokenizers, checking fakes, conformance suites.
 
 Importing this package loads neither torch nor transformers; :func:`tiny_tokenizer`,
-:func:`tiny_causal`, :func:`tiny_masked` and :func:`save_tiny` load them when called.
+:func:`tiny_causal`, :func:`tiny_masked`, :func:`tiny_seq2seq` and :func:`save_tiny` load them when
+called.
 
     >>> from rlprompt.core.prompt import Prompt
     >>> lm, task = PlantedLM(8, 3), planted_task()
@@ -26,6 +27,7 @@ from rlprompt.testing.tiny import (
     tiny_tokenizer,
 )
 from rlprompt.testing.tiny_masked import MASKED_FAMILIES, tiny_masked
+from rlprompt.testing.tiny_seq2seq import SEQ2SEQ_FAMILIES, tiny_seq2seq
 from rlprompt.testing.words import COMMON_WORDS, FILM_WORDS, WordTokenizer, made_up_words
 
 __all__ = [
@@ -34,6 +36,7 @@ __all__ = [
     "FILM_WORDS",
     "MASKED_FAMILIES",
     "PACKED_FAMILIES",
+    "SEQ2SEQ_FAMILIES",
     "UNPACKED_FAMILIES",
     "PlantedLM",
     "PlantedScorer",
@@ -47,5 +50,6 @@ __all__ = [
     "save_tiny",
     "tiny_causal",
     "tiny_masked",
+    "tiny_seq2seq",
     "tiny_tokenizer",
 ]

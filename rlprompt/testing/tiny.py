@@ -175,7 +175,7 @@ def save_tiny(folder: Path | str, family: str = "llama", seed: int = 0) -> Path:
 
     Args:
         folder: made if need be.
-        family: one of ``CAUSAL_FAMILIES`` or ``MASKED_FAMILIES``.
+        family: one of ``CAUSAL_FAMILIES``, ``MASKED_FAMILIES`` or ``SEQ2SEQ_FAMILIES``.
         seed: decides the weights.
 
     Returns:
@@ -185,8 +185,18 @@ def save_tiny(folder: Path | str, family: str = "llama", seed: int = 0) -> Path:
         ConfigError: unknown family.
     """
     from rlprompt.testing.tiny_masked import MASKED_FAMILIES, tiny_masked
+    from rlprompt.testing.tiny_seq2seq import SEQ2SEQ_FAMILIES, tiny_seq2seq
 
-    make: Any = tiny_masked if family in MASKED_FAMILIES else tiny_causal
+    known = (*CAUSAL_FAMILIES, *MASKED_FAMILIES, *SEQ2SEQ_FAMILIES)
+    if family not in known:
+        raise ConfigError(
+            f"Unknown family {family!r}.{suggest(family, known)} Known: {', '.join(known)}."
+        )
+    make: Any = tiny_causal
+    if family in MASKED_FAMILIES:
+        make = tiny_masked
+    elif family in SEQ2SEQ_FAMILIES:
+        make = tiny_seq2seq
     model, tokenizer = make(family, seed=seed)
     path = Path(folder)
     path.mkdir(parents=True, exist_ok=True)

@@ -136,7 +136,7 @@ def test_a_dry_run_shows_the_cost_scores_nothing_and_loads_no_torch(films, tmp_p
     ("kind", "names"),
     [
         ("tasks", ["movie-reviews"]),
-        ("lms", ["smollm2"]),
+        ("lms", ["minilm-mlm", "smollm2"]),
         ("agents", sorted(AGENTS)),
         ("rewards", ["accuracy", "calibrated_log_likelihood", "log_likelihood", "piecewise_gap"]),
         ("envs", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"]),

@@ -33,7 +33,10 @@ def _load(folder, **settings):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("smolm2", r"Unknown LM 'smolm2'\. Did you mean 'smollm2'\? Write an alias \(smollm2\)"),
+        (
+            "smolm2",
+            r"Unknown LM 'smolm2'\. Did you mean 'smollm2'\? Write an alias \(minilm-mlm, s",
+        ),
         ("a/b/c", "Unknown LM 'a/b/c'.*a hub id such as 'openai-community/gpt2', a folder"),
         ("./nowhere", "No LM at './nowhere': there is no such file or folder"),
         ("/nowhere/at/all", "No LM at '/nowhere/at/all'"),

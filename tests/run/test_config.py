@@ -120,7 +120,8 @@ def test_a_toml_file_gives_what_python_gives(tmp_path, tiny_lm):
     )
     outcome = config.outcome()
     assert json.loads(json.dumps(outcome)) == outcome
-    assert {*outcome} == {f.name for f in fields(RunConfig)} - {"out", "threads", "data_root"}
+    left_out = {"out", "threads", "data_root", "family", "pieces"}
+    assert {*outcome} == {f.name for f in fields(RunConfig)} - left_out
     again = RunConfig.parse(json.loads(json.dumps(outcome)))
     assert again.outcome() == outcome
 
@@ -173,3 +174,14 @@ def test_what_decides_the_outcome_is_json_whatever_python_gave():
 def test_only_folder_and_threads_do_not_decide_the_outcome():
     assert RunConfig(out="a", threads=1).outcome() == RunConfig(out="b", threads=2).outcome()
     assert RunConfig(seed=1).outcome() != RunConfig(seed=2).outcome()
+
+
+def test_a_setting_that_came_later_shows_only_where_it_is_used():
+    """So the folder of an earlier run is still its own."""
+    assert {"family", "pieces"}.isdisjoint(RunConfig().outcome())
+    config = RunConfig(family="masked", pieces=True)
+    outcome = config.outcome()
+    assert (outcome["family"], outcome["pieces"]) == ("masked", True)
+    assert config.lm_config().family == "masked"
+    with pytest.raises(ConfigError, match=r"Unknown family 'maskd'. Did you mean 'masked'"):
+        RunConfig(family="maskd")

@@ -1,5 +1,7 @@
 """A masked LM through a whole run: nothing above the LM asks for its family."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -43,3 +45,24 @@ def test_from_search_to_predictor(family, agent, settings, tmp_path):
         np.testing.assert_allclose(
             [*one.probabilities.values()], [*other.probabilities.values()], atol=1e-6
         )
+
+
+def test_pieces_from_inside_words_on_request(settings, tmp_path):
+    changes = {
+        "lm": str(save_tiny(tmp_path / "lm", "bert")),
+        "agent": "random",
+        "controls": (),
+        "budget": 400,
+        "template": "{text} {prompt} {mask} .",
+        "manual_prompts": (),
+        "whole_words": False,
+        "vocabulary_size": 400,
+    }
+    texts = {}
+    for pieces in (False, True):
+        config = RunConfig(**settings | changes, pieces=pieces, out=tmp_path / str(pieces))
+        optimize(config)
+        value = json.loads((config.out / "vocabulary.json").read_text(encoding="utf-8"))
+        texts[pieces] = value["texts"]
+    assert "ing" not in texts[False]
+    assert "ing" in texts[True]

@@ -124,7 +124,8 @@ def test_an_lm_is_loaded_in_the_dtype_of_the_run(finished, monkeypatch):
     asked = []
     monkeypatch.setattr(module, "load_lm", lambda config: asked.append(config) or load_lm(config))
     load(finished[0].out, device="cpu")
-    assert [(config.dtype, config.device) for config in asked] == [("float32", "cpu")]
+    [config] = asked
+    assert (config.dtype, config.device, config.family) == ("float32", "cpu", "causal")
 
 
 def test_a_run_that_is_not_finished_is_named(finished, tmp_path):

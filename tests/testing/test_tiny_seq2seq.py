@@ -5,8 +5,7 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from rlprompt.core.errors import ConfigError
-from rlprompt.testing import COMMON_WORDS
-from rlprompt.testing.tiny_seq2seq import SEQ2SEQ_FAMILIES, tiny_seq2seq
+from rlprompt.testing import COMMON_WORDS, SEQ2SEQ_FAMILIES, save_tiny, tiny_seq2seq
 
 
 def _logits(model, ids):
@@ -32,8 +31,7 @@ def test_family(family, tmp_path):
     assert torch.equal(logits, _logits(tiny_seq2seq(family)[0], ids))
     assert not torch.allclose(logits, _logits(tiny_seq2seq(family, seed=1)[0], ids), atol=0.1)
 
-    model.save_pretrained(tmp_path)
-    tokenizer.save_pretrained(tmp_path)
+    save_tiny(tmp_path, family)
     assert torch.equal(_logits(AutoModelForSeq2SeqLM.from_pretrained(tmp_path), ids), logits)
     loaded = AutoTokenizer.from_pretrained(tmp_path)
     for text in ("It was <mask>, a  film", "<extra_id_0> good <extra_id_3>", "café ☃"):
