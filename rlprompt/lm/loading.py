@@ -1,6 +1,7 @@
 """Finds and loads a frozen LM by alias, folder, GGUF file or hub id."""
 
 import logging
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -92,12 +93,45 @@ def packaged_smollm2() -> Source:
     return Source("HuggingFaceTB/SmolLM2-135M-Instruct", None, local=False)
 
 
+def minilm_mlm_folder() -> Path:
+    """Returns where ``benchmarks/masked_lm/train.py`` puts the masked LM that it makes.
+
+    It is ``rlprompt/minilm-mlm`` in the user's cache folder, which is ``$XDG_CACHE_HOME`` or else
+    ``~/.cache``.
+    """
+    # The standard has a relative path ignored.
+    cache = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    root = cache if cache.is_absolute() else Path("~/.cache").expanduser()
+    return root / "rlprompt" / "minilm-mlm"
+
+
+def made_minilm_mlm() -> Source:
+    """The stand-in masked LM, once it is made.
+
+    Raises:
+        ConfigError: it is not; the message says what makes it.
+    """
+    folder = minilm_mlm_folder()
+    if not (folder / "config.json").is_file():
+        raise ConfigError(
+            "The LM 'minilm-mlm' is not made yet: python benchmarks/masked_lm/train.py makes it "
+            f"in less than an hour on two cores and puts it into {folder}. With a hub, name a "
+            "better masked LM, e.g. 'FacebookAI/roberta-large'."
+        )
+    return Source(str(folder), None, local=True)
+
+
 #: Aliases; a target is a function without arguments that returns a :class:`Source`.
 LMS: Registry[Any] = Registry("LM")
 LMS.register(
     "smollm2",
     "rlprompt.lm.loading:packaged_smollm2",
     "SmolLM2-135M-Instruct (GPT-style, Apache-2.0), packaged or from the hub",
+)
+LMS.register(
+    "minilm-mlm",
+    "rlprompt.lm.loading:made_minilm_mlm",
+    "small BERT-style stand-in; made by benchmarks/masked_lm/train.py",
 )
 
 
