@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlprompt.cli import options
 from rlprompt.cli.app import app, err, names, numbers, out
 
 
@@ -26,27 +27,19 @@ def compare(
         str | None, typer.Option(help="Seeds of the few-shot draws: 13,21,42,87,100.")
     ] = None,
     seeds: Annotated[str | None, typer.Option(help="Seeds of the agents: 0,1,2.")] = None,
-    lm: Annotated[
-        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
-    ] = None,
-    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
-    length: Annotated[int | None, typer.Option(help="Tokens of a prompt.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
-    vocabulary_size: Annotated[
-        int | None, typer.Option(help="Tokens that a prompt may be made of.")
-    ] = None,
-    test_limit: Annotated[
-        int | None, typer.Option(help="Score only the first so many test examples.")
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
-    ] = None,
+    lm: options.Lm = None,
+    shots: options.Shots = None,
+    length: options.Length = None,
+    reward: options.Reward = None,
+    vocabulary_size: options.VocabularySize = None,
+    test_limit: options.TestLimit = None,
+    data_root: options.DataRoot = None,
     reach: Annotated[
         float | None, typer.Option(help="Train reward to count forwards to; else random's best.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes side by side.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the comparison.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlprompt.cli import options
 from rlprompt.cli.app import app, out, pairs
 from rlprompt.core.errors import ConfigError
 
@@ -20,7 +21,7 @@ def evaluate(
     column: Annotated[
         list[str] | None, typer.Option(help="Column of a field, text=NAME or label=NAME.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: options.Device = None,
 ) -> None:
     """Show a run's scores, score the learned prompt on other data, or label texts."""
     from rlprompt.cli import show

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlprompt.cli import options
 from rlprompt.cli.app import app, err, out, pairs, setting
 
 
@@ -14,12 +15,8 @@ def optimize(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with any of the settings below; flags win.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
-    ] = None,
-    lm: Annotated[
-        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
-    ] = None,
+    task: options.Task = None,
+    lm: options.Lm = None,
     agent: Annotated[str | None, typer.Option(help="Agent, or import path module:Class.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Agent setting NAME=VALUE; repeatable.")
@@ -31,50 +28,37 @@ def optimize(
         int | None, typer.Option(help="LM forwards: one is one example with one prompt.")
     ] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the agents.")] = None,
-    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
-    split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
-    length: Annotated[int | None, typer.Option(help="Tokens of a prompt.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    shots: options.Shots = None,
+    split_seed: options.SplitSeed = None,
+    length: options.Length = None,
+    reward: options.Reward = None,
     racing: Annotated[
         bool | None,
         typer.Option(help="Score on part of train first, on the rest only what may be good."),
     ] = None,
-    vocabulary_size: Annotated[
-        int | None, typer.Option(help="Tokens that a prompt may be made of.")
-    ] = None,
-    whole_words: Annotated[
-        bool | None, typer.Option(help="Only whole words of the task's language.")
-    ] = None,
+    vocabulary_size: options.VocabularySize = None,
+    whole_words: options.WholeWords = None,
     pieces: Annotated[
         bool | None, typer.Option(help="Pieces from inside words as well, as '##ing'.")
     ] = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="A word that must not be in a prompt; repeatable.")
     ] = None,
-    test_limit: Annotated[
-        int | None, typer.Option(help="Score only the first so many test examples.")
-    ] = None,
-    template: Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")] = None,
-    words: Annotated[
-        list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
-    ] = None,
+    test_limit: options.TestLimit = None,
+    template: options.Template = None,
+    words: options.Words = None,
+    column: options.Column = None,
+    data_root: options.DataRoot = None,
     manual_prompt: Annotated[
         list[str] | None, typer.Option(help="Hand-written prompt to compare with; repeatable.")
     ] = None,
     revision: Annotated[str | None, typer.Option(help="Of the LM on the hub.")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    device: options.Device = None,
     family: Annotated[
         str | None, typer.Option(help="Of the LM, where its files do not say: masked, ...")
     ] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
     trust_remote_code: Annotated[
         bool | None, typer.Option(help="Let code from the LM's repository run here.")
     ] = None,

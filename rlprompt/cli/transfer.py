@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlprompt.cli import options
 from rlprompt.cli.app import app, err, names, out
 
 
@@ -15,17 +16,13 @@ def transfer(
         str | None,
         typer.Option(help="Other LMs: aliases, hub ids, folders or .gguf files: a,b,c."),
     ] = None,
-    test_limit: Annotated[
-        int | None, typer.Option(help="Score only the first so many test examples.")
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
+    test_limit: options.TestLimit = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = None,
     dtype: Annotated[
         str | None, typer.Option(help="Of the other LMs: float32, bfloat16 or float16.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: options.Threads = None,
     trust_remote_code: Annotated[
         bool, typer.Option(help="Let code from the other LMs' repositories run here.")
     ] = False,

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from rlprompt.cli import options
 from rlprompt.cli.app import app, err, out, pairs
 
 
@@ -13,38 +14,25 @@ def words(
     config: Annotated[
         Path | None, typer.Option(help="TOML file with settings as of optimize; flags win.")
     ] = None,
-    task: Annotated[
-        str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
-    ] = None,
-    lm: Annotated[
-        str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")
-    ] = None,
-    shots: Annotated[int | None, typer.Option(help="Train examples a label.")] = None,
-    split_seed: Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")] = None,
+    task: options.Task = None,
+    lm: options.Lm = None,
+    shots: options.Shots = None,
+    split_seed: options.SplitSeed = None,
     vocabulary_size: Annotated[
         int | None, typer.Option(help="How many words; 3,000 if not given.")
     ] = None,
-    whole_words: Annotated[
-        bool | None, typer.Option(help="Only whole words of the task's language.")
-    ] = None,
+    whole_words: options.WholeWords = None,
     exclude: Annotated[
         list[str] | None, typer.Option(help="A word to leave out; repeatable.")
     ] = None,
-    template: Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")] = None,
-    words: Annotated[
-        list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable."),
-    ] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")] = None,
-    dtype: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
-    reward: Annotated[str | None, typer.Option(help="Reward, or module:function.")] = None,
+    template: options.Template = None,
+    words: options.Words = None,
+    column: options.Column = None,
+    data_root: options.DataRoot = None,
+    device: options.Device = None,
+    dtype: options.Dtype = None,
+    threads: options.Threads = None,
+    reward: options.Reward = None,
     top: Annotated[int, typer.Option(help="Words shown, and scored on dev, at each end.")] = 20,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder for table and scores.")] = None,
 ) -> None:

@@ -1,0 +1,29 @@
+"""Options that several commands have: one meaning, one help text."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Task = Annotated[
+    str | None, typer.Option(help="Task name, .toml file, folder of splits, or data file.")
+]
+Lm = Annotated[str | None, typer.Option(help="Frozen LM: alias, hub id, folder or .gguf file.")]
+Shots = Annotated[int | None, typer.Option(help="Train examples a label.")]
+SplitSeed = Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")]
+Length = Annotated[int | None, typer.Option(help="Tokens of a prompt.")]
+Reward = Annotated[str | None, typer.Option(help="Reward, or module:function.")]
+VocabularySize = Annotated[int | None, typer.Option(help="Tokens that a prompt may be made of.")]
+WholeWords = Annotated[bool | None, typer.Option(help="Only whole words of the task's language.")]
+TestLimit = Annotated[int | None, typer.Option(help="Score only the first so many test examples.")]
+Template = Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")]
+Words = Annotated[list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")]
+Column = Annotated[
+    list[str] | None, typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable.")
+]
+DataRoot = Annotated[
+    Path | None, typer.Option(help="Folder that {data_root} stands for in a task's .toml file.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
