@@ -468,8 +468,8 @@ def test_no_prompt_is_begun_that_cannot_be_finished(batches, racing, prompts, sp
     if ended:
         assert objective.remaining < N
     assert bool(len(objective.archive)) == any(batches)
-    # A budget that covers all prompts in full is as good as any. A smaller one may do too, but takes
-    # a batch in several goes, with another rival in each.
+    # A budget that covers all prompts in full is as good as any. A smaller one may do too, but
+    # takes a batch in several goes, with another rival in each.
     rich, _, _ = make(racing, PlantedLM(6, LENGTH, prefixes_are_free=free))
     ask(rich, batches)
     if prompts >= len({prompt for batch in batches for prompt in batch}):
