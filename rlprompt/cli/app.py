@@ -32,6 +32,12 @@ def pairs(flag: str, values: list[str] | None) -> dict[str, str] | None:
     return found
 
 
+def label_words(values: list[str] | None) -> dict[str, list[str]] | None:
+    """Reads ``LABEL=WORD`` and ``LABEL=WORD,WORD`` options."""
+    given = pairs("--words", values)
+    return {label: words.split(",") for label, words in given.items()} if given else None
+
+
 def setting(text: str) -> Any:
     """Reads a setting's value as TOML would: 3, 0.1, true; anything else is text."""
     import tomllib

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rlprompt.cli import options
-from rlprompt.cli.app import app, err, names, numbers, out
+from rlprompt.cli.app import app, err, label_words, names, numbers, out, pairs
 
 
 @app.command()
@@ -32,14 +32,24 @@ def compare(
     length: options.Length = None,
     reward: options.Reward = None,
     vocabulary_size: options.VocabularySize = None,
+    whole_words: options.WholeWords = None,
+    pieces: options.Pieces = None,
+    exclude: options.Exclude = None,
     test_limit: options.TestLimit = None,
+    template: options.Template = None,
+    words: options.Words = None,
+    column: options.Column = None,
     data_root: options.DataRoot = None,
+    manual_prompt: options.ManualPrompt = None,
     reach: Annotated[
         float | None, typer.Option(help="Train reward to count forwards to; else random's best.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes side by side.")] = None,
+    revision: options.Revision = None,
     device: options.Device = None,
+    family: options.Family = None,
     dtype: options.Dtype = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the comparison.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan, and stop.")] = False,
 ) -> None:
@@ -67,12 +77,22 @@ def compare(
         "length": length,
         "reward": reward,
         "vocabulary_size": vocabulary_size,
+        "whole_words": whole_words,
+        "pieces": pieces,
+        "exclude": exclude or None,
         "test_limit": test_limit,
+        "template": template,
+        "words": label_words(words),
+        "columns": pairs("--column", column),
         "data_root": data_root,
+        "manual_prompts": manual_prompt or None,
         "reach": reach,
         "jobs": jobs,
+        "revision": revision,
         "device": device,
+        "family": family,
         "dtype": dtype,
+        "trust_remote_code": trust_remote_code,
         "out": out_,
     }
     values |= {k: v for k, v in given.items() if v is not None}

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rlprompt.cli import options
-from rlprompt.cli.app import app, err, out, pairs, setting
+from rlprompt.cli.app import app, err, label_words, out, pairs, setting
 
 
 @app.command()
@@ -38,30 +38,20 @@ def optimize(
     ] = None,
     vocabulary_size: options.VocabularySize = None,
     whole_words: options.WholeWords = None,
-    pieces: Annotated[
-        bool | None, typer.Option(help="Pieces from inside words as well, as '##ing'.")
-    ] = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="A word that must not be in a prompt; repeatable.")
-    ] = None,
+    pieces: options.Pieces = None,
+    exclude: options.Exclude = None,
     test_limit: options.TestLimit = None,
     template: options.Template = None,
     words: options.Words = None,
     column: options.Column = None,
     data_root: options.DataRoot = None,
-    manual_prompt: Annotated[
-        list[str] | None, typer.Option(help="Hand-written prompt to compare with; repeatable.")
-    ] = None,
-    revision: Annotated[str | None, typer.Option(help="Of the LM on the hub.")] = None,
+    manual_prompt: options.ManualPrompt = None,
+    revision: options.Revision = None,
     device: options.Device = None,
-    family: Annotated[
-        str | None, typer.Option(help="Of the LM, where its files do not say: masked, ...")
-    ] = None,
+    family: options.Family = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
-    trust_remote_code: Annotated[
-        bool | None, typer.Option(help="Let code from the LM's repository run here.")
-    ] = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print plan and cost, and stop.")
@@ -78,7 +68,6 @@ def optimize(
     from rlprompt.run.parts import plan_of, task_of
 
     values = RunConfig.read(config) if config else {}
-    label_words: dict[str, str] = pairs("--words", words) or {}
     given = {
         "task": task,
         "lm": lm,
@@ -99,7 +88,7 @@ def optimize(
         "exclude": exclude or None,
         "test_limit": test_limit,
         "template": template,
-        "words": {k: v.split(",") for k, v in label_words.items()} if label_words else None,
+        "words": label_words(words),
         "data_root": data_root,
         "columns": pairs("--column", column),
         "manual_prompts": manual_prompt or None,

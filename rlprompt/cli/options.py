@@ -27,3 +27,17 @@ DataRoot = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, mps.")]
 Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16 or float16.")]
 Threads = Annotated[int | None, typer.Option(help="CPU threads.")]
+Pieces = Annotated[bool | None, typer.Option(help="Pieces from inside words as well, as '##ing'.")]
+Exclude = Annotated[
+    list[str] | None, typer.Option(help="A word that must not be in a prompt; repeatable.")
+]
+ManualPrompt = Annotated[
+    list[str] | None, typer.Option(help="Hand-written prompt to compare with; repeatable.")
+]
+Revision = Annotated[str | None, typer.Option(help="Of the LM on the hub.")]
+Family = Annotated[
+    str | None, typer.Option(help="Of the LM, where its files do not say: masked, ...")
+]
+TrustRemoteCode = Annotated[
+    bool | None, typer.Option(help="Let code from the LM's repository run here.")
+]

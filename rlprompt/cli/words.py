@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from rlprompt.cli import options
-from rlprompt.cli.app import app, err, out, pairs
+from rlprompt.cli.app import app, err, label_words, out, pairs
 
 
 @app.command()
@@ -22,16 +22,18 @@ def words(
         int | None, typer.Option(help="How many words; 3,000 if not given.")
     ] = None,
     whole_words: options.WholeWords = None,
-    exclude: Annotated[
-        list[str] | None, typer.Option(help="A word to leave out; repeatable.")
-    ] = None,
+    exclude: options.Exclude = None,
+    pieces: options.Pieces = None,
     template: options.Template = None,
     words: options.Words = None,
     column: options.Column = None,
     data_root: options.DataRoot = None,
+    revision: options.Revision = None,
     device: options.Device = None,
+    family: options.Family = None,
     dtype: options.Dtype = None,
     threads: options.Threads = None,
+    trust_remote_code: options.TrustRemoteCode = None,
     reward: options.Reward = None,
     top: Annotated[int, typer.Option(help="Words shown, and scored on dev, at each end.")] = 20,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder for table and scores.")] = None,
@@ -54,13 +56,17 @@ def words(
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,
         "exclude": exclude or None,
+        "pieces": pieces,
         "template": template,
-        "words": {k: v.split(",") for k, v in (pairs("--words", words) or {}).items()} or None,
+        "words": label_words(words),
         "data_root": data_root,
         "columns": pairs("--column", column),
+        "revision": revision,
         "device": device,
+        "family": family,
         "dtype": dtype,
         "threads": threads,
+        "trust_remote_code": trust_remote_code,
         "reward": reward,
         "out": out_,
     }

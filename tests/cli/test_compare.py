@@ -53,6 +53,30 @@ def test_end_to_end(flags, rlprompt, tmp_path):
     assert not [line for line in progress.splitlines() if line.startswith("[")]
 
 
+def test_settings_of_the_task_are_flags(film_rows, flags, rlprompt, tmp_path):
+    rows = ("review,stars", *(f"{text},{label}" for text, label in film_rows))
+    (tmp_path / "own.csv").write_text("\n".join(rows), encoding="utf-8")
+    own = {
+        "--task": tmp_path / "own.csv",
+        "--column": "text=review",
+        "--template": "Film: {text}{prompt}",
+        "--manual-prompt": " In short",
+        "--fixed": "empty,manual",
+        "--split-seeds": "0",
+    }
+    repeated = ["--column", "label=stars", "--words", "bad=poor", "--words", "good=fine"]
+    given = [*flags, *(word for pair in own.items() for word in pair), *repeated]
+    code, _, progress = rlprompt("compare", *given, "--no-whole-words", "--pieces")
+    assert code == 0, progress
+    result = json.loads((tmp_path / "comparison" / "comparison.json").read_text("utf-8"))
+    assert result["config"]["run"]["pieces"] is True
+    (task,) = result["tasks"]
+    assert task["template"] == "Film: {text}{prompt}"
+    assert task["words"] == [["poor"], ["fine"]]
+    manual = [run["prompt"] for run in result["runs"] if run["method"] == "manual"]
+    assert manual == [" In short"]
+
+
 def test_dry_run_prints_the_plan_and_does_nothing(flags, rlprompt, tmp_path):
     code, told, _ = rlprompt(
         "compare", *flags, "--seeds", "0,1_0,0", "--budgets", "400,2_000", "--dry-run"
