@@ -12,7 +12,9 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.lm.adapting import without_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
+from rlprompt.lm.causal_gradients import CausalGradientScorer
 from rlprompt.lm.causal_scorers import AfterInputScorer, BeforeInputScorer, PlainScorer
+from rlprompt.lm.gradients import GradientScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.inputs import Inputs, causal_inputs
 from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
@@ -129,6 +131,27 @@ class CausalLM:
         """Like :meth:`bind`, but always the plain path: the yardstick of tests and benchmarks."""
         inputs = self._inputs(template, verbalizer, examples, max_prompt_tokens)
         return PlainScorer(self._backbone, inputs, len(verbalizer), self._limits)
+
+    def bind_gradients(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        *,
+        prompt: Prompt,
+        soft_tokens: int,
+        model: torch.nn.Module | None,
+    ) -> GradientScorer:
+        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        room = max(soft_tokens, len(prompt))
+        inputs = self._inputs(template, verbalizer, examples, room)
+        return CausalGradientScorer(
+            self.model if model is None else model,
+            inputs,
+            len(verbalizer),
+            prompt=prompt.ids,
+            keep_left=model is None,
+        )
 
     def _inputs(
         self,
