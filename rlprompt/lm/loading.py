@@ -52,6 +52,7 @@ class LMConfig:
         threads: CPU threads for the LM; None for torch's own choice.
         trust_remote_code: whether code from the hub repository may run on this machine.
         family: 'causal', 'masked' or 'seq2seq'; None for what the checkpoint says.
+        trainable: whether gradients will be asked for; such an LM scores more slowly on a CPU.
     """
 
     name: str = "smollm2"
@@ -61,6 +62,7 @@ class LMConfig:
     threads: int | None = None
     trust_remote_code: bool = False
     family: str | None = None
+    trainable: bool = False
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be meant.
@@ -216,6 +218,8 @@ def load_lm(config: LMConfig) -> "FrozenLM":
     log.info("loaded %s (%s) from %s on %s", config.name, family, source.location, device)
     revision = source.gguf_file or getattr(settings, "_commit_hash", None) or config.revision or ""
     lm = wrapper(family)(model.to(device), tokenizer, name=config.name, revision=revision)
+    if config.trainable:
+        return lm
     # After the LM was identified by its weights.
     tokens = torch.arange(4, device=device)[None]
     inputs = {"input_ids": tokens}

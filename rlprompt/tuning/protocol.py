@@ -1,0 +1,165 @@
+"""What a tuner is.
+
+A tuner is a frozen dataclass of its settings with one method. It is called like this::
+
+    problem = Problem(lm, task, reward, budget, ledger)
+    tuned = tuner.tune(problem, seed=seed, on_event=listener, work=folder)
+    logprobs = tuned.choice_logprobs(task.dev)  # (n_examples, n_labels)
+
+It learns from train and chooses by dev; it never sees a test example. Like an agent's, its budget
+is counted in LM forwards, and a backward counts as two of them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
+from rlprompt.core.events import OnEvent
+from rlprompt.core.ledger import Budget, Ledger
+from rlprompt.core.registry import Registry
+from rlprompt.lm.gradients import GradientLM
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.tasks.examples import Example, Split
+from rlprompt.tasks.task import Task
+
+
+class TrainableLM(FrozenLM, GradientLM, Protocol):
+    """A frozen LM that can be differentiated."""
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """What a tuner works on.
+
+    Attributes:
+        lm: the LM, loaded with ``LMConfig(trainable=True)``.
+        task: train to learn from, dev to choose by; test stays sealed.
+        budget: LM forwards, and twice the backwards, that may be spent.
+        ledger: counts them.
+    """
+
+    lm: TrainableLM
+    task: Task
+    budget: Budget
+    ledger: Ledger = field(default_factory=Ledger)
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What sets a kind of tuner apart in a table.
+
+    Attributes:
+        gradients: whether it needs the LM's gradients.
+        readable: whether a person can read what it learns.
+        other_lms: whether what it learns can be used with another LM.
+        families: LM families that it supports.
+    """
+
+    gradients: bool
+    readable: bool
+    other_lms: bool
+    families: tuple[str, ...]
+
+
+class Tuned(Protocol):
+    """What a tuner learned."""
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers were trained."""
+
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]:
+        """How it went: one row for each time dev was looked at."""
+
+    def choice_logprobs(self, examples: Sequence[Example]) -> FloatArray:
+        """Scores any examples of the task: log-probabilities, shape (n_examples, n_labels)."""
+
+    def save(self, folder: Path) -> None:
+        """Writes all that is needed to use it elsewhere: safetensors and JSON only."""
+
+
+class Tuner(Protocol):
+    """Learns numbers, where an agent looks for words."""
+
+    @property
+    def traits(self) -> Traits:
+        """What sets it apart."""
+
+    def tune(self, problem: Problem, *, seed: int, on_event: OnEvent, work: Path | None) -> Tuned:
+        """Spends up to the budget.
+
+        Args:
+            problem: LM, task and budget.
+            seed: of all its randomness.
+            on_event: is told of progress.
+            work: folder for checkpoints, from which the same call goes on; None for none.
+
+        Raises:
+            ConfigError: the LM's family is not supported, or the budget buys nothing.
+        """
+
+
+TUNERS: Registry[type[Tuner]] = Registry("tuner")
+for _name, _target, _summary in (
+    ("soft-prompt", "soft_prompt:SoftPrompt", "embeddings in the place of the prompt, by gradient"),
+):
+    TUNERS.register(_name, f"rlprompt.tuning.{_target}", _summary)
+
+
+def make_tuner(name: str, settings: Mapping[str, Any]) -> Tuner:
+    """Makes a tuner from its registered name or import path and its settings.
+
+    Raises:
+        ConfigError: the name or a setting is unknown, with the nearest one, or a value is refused.
+    """
+    kind: Any = TUNERS.get(name)
+    if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "tune")):
+        raise ConfigError(
+            f"{name!r} is no tuner: it must be a dataclass of settings with a method 'tune'."
+        )
+    known = [each.name for each in fields(kind)]
+    for key in settings:
+        if key not in known:
+            raise ConfigError(
+                f"The tuner {name!r} has no setting {key!r}.{suggest(key, known)} "
+                f"It has: {', '.join(known)}."
+            )
+    try:
+        return cast(Tuner, kind(**settings))
+    except TypeError as error:
+        raise ConfigError(f"Settings of the tuner {name!r}: {error}.") from error
+
+
+def check_family(name: str, traits: Traits, lm: TrainableLM) -> None:
+    """Refuses an LM of a family that a tuner does not support.
+
+    Raises:
+        ConfigError: names the families that it does.
+    """
+    family = lm.identity.family
+    if family not in traits.families:
+        raise ConfigError(
+            f"{name} does not support {family} LMs, only {' and '.join(traits.families)} ones: "
+            f"take another tuner ({', '.join(TUNERS)}) or another LM."
+        )
+
+
+def settle(tuned: Tuned, train: Split, dev: Split) -> FloatArray:
+    """Returns the calibration constants that what was tuned is used with, shape (n_labels,).
+
+    They are fitted on train, as for every prompt, and used only if dev is likelier with them: a
+    tuner has fitted the labels' balance itself, and train, which it may know by heart, can mislead.
+    """
+    bias = fit_calibration(tuned.choice_logprobs(tuple(train)))
+    logprobs, gold = tuned.choice_logprobs(tuple(dev)), np.asarray(dev.gold)
+    likelihoods = [
+        float(Evaluation(logprobs, gold, each).calibrated[np.arange(len(gold)), gold].mean())
+        for each in (np.zeros_like(bias), bias)
+    ]
+    return bias if likelihoods[1] > likelihoods[0] else np.zeros_like(bias)

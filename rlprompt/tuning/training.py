@@ -1,0 +1,404 @@
+"""Gradient descent on whatever a tuner changes: a sweep of learning rates, chosen by dev."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, suggest
+from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.events import Event, OnEvent
+from rlprompt.core.hashing import content_hash
+from rlprompt.core.prompt import Prompt
+from rlprompt.lm.gradients import GradientScorer
+from rlprompt.tasks.examples import Example
+from rlprompt.tasks.template import Template
+from rlprompt.tuning import checkpoint
+from rlprompt.tuning.protocol import Problem
+
+OPTIMIZERS = ("adamw", "adafactor")
+#: What a backward counts, in LM forwards.
+BACKWARD = 2
+STATE = "training.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a tuner's numbers are trained.
+
+    Attributes:
+        learning_rates: tried one after the other, each from the same start; dev decides.
+        steps: most updates of each.
+        batch_size: train examples an update.
+        accumulate: forwards that an update's examples are dealt to, where memory is short.
+        optimizer: 'adamw' or 'adafactor'.
+        warm_up: updates in which the learning rate rises to its value.
+        evaluate_every: updates between two looks at dev.
+        patience: looks at dev without a better one, after which a learning rate is given up.
+        weight_decay: of AdamW.
+    """
+
+    learning_rates: tuple[float, ...]
+    steps: int = 60
+    batch_size: int = 8
+    accumulate: int = 1
+    optimizer: str = "adamw"
+    warm_up: int = 5
+    evaluate_every: int = 5
+    patience: int = 4
+    weight_decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuses settings that cannot be meant.
+
+        Raises:
+            ConfigError: with what to write instead.
+        """
+        object.__setattr__(self, "learning_rates", tuple(self.learning_rates))
+        if not self.learning_rates:
+            raise ConfigError("learning_rates is empty: give one or more.")
+        for rate in self.learning_rates:
+            if not isinstance(rate, float) or not 0 < rate < math.inf:
+                raise ConfigError(f"A learning rate must be a number above 0, not {rate!r}.")
+        for name in ("steps", "batch_size", "accumulate", "evaluate_every", "patience"):
+            if type(value := getattr(self, name)) is not int or value < 1:
+                raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}.")
+        if self.accumulate > self.batch_size:
+            raise ConfigError(
+                f"accumulate = {self.accumulate} is more than batch_size = {self.batch_size}: a "
+                "forward needs an example."
+            )
+        if type(self.warm_up) is not int or self.warm_up < 0:
+            raise ConfigError(f"warm_up must be 0 or more updates, not {self.warm_up!r}.")
+        if self.optimizer not in OPTIMIZERS:
+            raise ConfigError(
+                f"Unknown optimizer {self.optimizer!r}.{suggest(self.optimizer, OPTIMIZERS)} "
+                f"Known: {', '.join(OPTIMIZERS)}."
+            )
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"weight_decay must be 0 or more, not {self.weight_decay!r}.")
+
+
+class Trainable(Protocol):
+    """Numbers that are trained, and what the LM is asked with them."""
+
+    @property
+    def template(self) -> Template:
+        """Where input, prompt and answer stand."""
+
+    @property
+    def prompt(self) -> Prompt:
+        """Tokens in the place of the prompt where no soft prompt is."""
+
+    @property
+    def model(self) -> torch.nn.Module | None:
+        """What was made of the LM's model; None if it is left as it is."""
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        """All that is trained, by name."""
+
+    def soft(self) -> torch.Tensor | None:
+        """The soft prompt that the parameters stand for, shape (length, width); None for none."""
+
+
+class TextPrompt:
+    """A text prompt that nothing is trained of. Implements :class:`Trainable`."""
+
+    def __init__(
+        self, template: Template, prompt: Prompt, model: torch.nn.Module | None = None
+    ) -> None:
+        """Keeps what it is given."""
+        self.template, self.prompt, self.model = template, prompt, model
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        """None."""
+        return {}
+
+    def soft(self) -> torch.Tensor | None:
+        """None."""
+        return None
+
+
+def bind(problem: Problem, trained: Trainable, examples: Sequence[Example]) -> GradientScorer:
+    """Binds examples to the LM as a trainable asks for them."""
+    soft = trained.soft()
+    return problem.lm.bind_gradients(
+        trained.template,
+        problem.task.verbalizer,
+        examples,
+        prompt=trained.prompt,
+        soft_tokens=0 if soft is None else len(soft),
+        model=trained.model,
+    )
+
+
+@torch.no_grad()
+def scores(trained: Trainable, scorer: GradientScorer, block: int = 16) -> FloatArray:
+    """Scores all examples of a scorer without a gradient: shape (n_examples, n_labels)."""
+    soft = trained.soft()
+    blocks = [
+        range(n, min(n + block, scorer.n_examples)) for n in range(0, scorer.n_examples, block)
+    ]
+    found = [scorer.choice_logprobs(each, soft).double().cpu().numpy() for each in blocks]
+    return np.concatenate(found)
+
+
+@dataclass
+class Progress:
+    """Where a training stands; all of it is in the checkpoint.
+
+    Attributes:
+        rate: index of the learning rate that is tried.
+        step: updates done with it.
+        worse: looks at dev since its best one.
+        rate_best: its best mean log-probability of the right label on dev.
+        best: the best of all learning rates.
+        best_rate: the learning rate of the best; 0.0 for the start.
+        best_step: updates after which it was seen.
+        forwards: LM forwards spent.
+        backwards: backwards spent.
+        done: whether nothing is left to do.
+        history: a row for each look at dev.
+    """
+
+    rate: int = 0
+    step: int = 0
+    worse: int = 0
+    rate_best: float = -math.inf
+    best: float = -math.inf
+    best_rate: float = 0.0
+    best_step: int = 0
+    forwards: int = 0
+    backwards: int = 0
+    done: bool = False
+    history: list[dict[str, Any]] | None = None
+
+
+class Training:
+    """Trains a trainable; ends with the parameters that were best on dev.
+
+    Loss is the cross-entropy over the label words: minus the mean of what
+    :meth:`GradientScorer.choice_logprobs` gives the right label. The model is in eval mode, without
+    dropout, so a step depends on the parameters and on which examples it sees alone, and these
+    depend on seed and step: so a training that was killed ends with the very same bits.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        start: Callable[[], Trainable],
+        config: TrainingConfig,
+        *,
+        seed: int,
+        on_event: OnEvent,
+        work: Path | None,
+        name: str,
+        save_every: int = 1,
+    ) -> None:
+        """Loads a checkpoint where there is one.
+
+        Args:
+            problem: LM, task and budget.
+            start: makes the trainable as it is before training, always the same.
+            config: how to train.
+            seed: of the order of the examples.
+            on_event: is told of progress.
+            work: folder of the checkpoint; None for none.
+            name: what errors and events call the tuner.
+            save_every: updates between two checkpoints, for large ones.
+
+        Raises:
+            RunError: the checkpoint is damaged or was made with other settings.
+        """
+        self._problem, self._start, self._config = problem, start, config
+        self._seed, self._tell, self._name = seed, on_event, name
+        self._path = None if work is None else work / STATE
+        self._save_every = save_every
+        self.trained = start()
+        self._train = bind(problem, self.trained, tuple(problem.task.train))
+        self._dev = bind(problem, self.trained, tuple(problem.task.dev))
+        self._gold = torch.as_tensor(problem.task.train.gold)
+        self.progress = Progress(history=[])
+        self._best = self._copied()
+        self._optimizer = self._new_optimizer()
+        self._resume()
+
+    def run(self) -> Trainable:
+        """Trains until everything was tried or the budget does not cover the next step."""
+        try:
+            while not self.progress.done:
+                self._advance()
+        except BudgetExhausted:
+            self.progress.done = True
+            self._keep()
+        with torch.no_grad():
+            for name, parameter in self.trained.parameters().items():
+                parameter.copy_(self._best[name])
+        return self.trained
+
+    def _advance(self) -> None:
+        """Does one update, and looks at dev where it is due."""
+        progress, config = self.progress, self._config
+        if progress.step == 0 and progress.rate == 0 and not progress.history:
+            self._look(0.0)
+        rate = config.learning_rates[progress.rate]
+        self._update(rate)
+        progress.step += 1
+        last = progress.step == config.steps
+        if progress.step % config.evaluate_every == 0 or last:
+            self._look(rate)
+        if last or progress.worse >= config.patience:
+            self._next_rate()
+        if progress.step % self._save_every == 0 or progress.done:
+            self._keep()
+
+    def _update(self, rate: float) -> None:
+        progress, config = self.progress, self._config
+        batch = self._batch(progress.step)
+        self._charge(len(batch), len(batch))
+        factor = min(1.0, (progress.step + 1) / (config.warm_up + 1))
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate * factor
+        self._optimizer.zero_grad(set_to_none=True)
+        for part in np.array_split(batch, config.accumulate):
+            found = self._train.choice_logprobs(part.tolist(), self.trained.soft())
+            gold = self._gold[part].to(found.device)
+            loss = -found.gather(1, gold[:, None]).sum() / len(batch)
+            loss.backward()  # type: ignore[no-untyped-call]
+        self._optimizer.step()
+
+    def _batch(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """Returns the examples of an update: each epoch all of them, in an order of its own."""
+        n = self._train.n_examples
+        size = min(self._config.batch_size, n)
+        wanted = range(step * size, (step + 1) * size)
+        orders = {
+            epoch: np.random.default_rng([self._seed, epoch]).permutation(n)
+            for epoch in {place // n for place in wanted}
+        }
+        return np.asarray([orders[place // n][place % n] for place in wanted], np.int64)
+
+    def _look(self, rate: float) -> None:
+        """Scores dev and keeps the parameters if they are the best so far."""
+        progress = self.progress
+        self._charge(self._dev.n_examples, 0)
+        found, gold = scores(self.trained, self._dev), np.asarray(self._problem.task.dev.gold)
+        value = float(found[np.arange(len(gold)), gold].mean())
+        better = value > progress.rate_best
+        progress.worse = 0 if better else progress.worse + 1
+        progress.rate_best = max(value, progress.rate_best)
+        if value > progress.best or progress.history == []:
+            progress.best, progress.best_rate, progress.best_step = value, rate, progress.step
+            self._best = self._copied()
+        assert progress.history is not None
+        accuracy = float((found.argmax(-1) == gold).mean())
+        progress.history.append(
+            {
+                "rate": rate,
+                "step": progress.step,
+                "dev_log_likelihood": value,
+                "dev_accuracy": accuracy,
+                "passes": progress.forwards + BACKWARD * progress.backwards,
+            }
+        )
+        self._tell(
+            Event(
+                f"tune: {self._name}",
+                progress.forwards + BACKWARD * progress.backwards,
+                self._problem.budget.forwards,
+                progress.best,
+                metrics={"rate": rate, "step": float(progress.step)},
+            )
+        )
+
+    def _next_rate(self) -> None:
+        progress = self.progress
+        progress.rate += 1
+        progress.step = progress.worse = 0
+        progress.rate_best = -math.inf
+        progress.done = progress.rate == len(self._config.learning_rates)
+        fresh = self._start().parameters()
+        with torch.no_grad():
+            for name, parameter in self.trained.parameters().items():
+                parameter.copy_(fresh[name])
+        self._optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
+        parameters = list(self.trained.parameters().values())
+        if self._config.optimizer == "adafactor":
+            return torch.optim.Adafactor(parameters, lr=1.0)
+        return torch.optim.AdamW(parameters, lr=1.0, weight_decay=self._config.weight_decay)
+
+    def _copied(self) -> dict[str, torch.Tensor]:
+        return {n: each.detach().clone() for n, each in self.trained.parameters().items()}
+
+    def _charge(self, forwards: int, backwards: int) -> None:
+        self._problem.ledger.charge(forwards + BACKWARD * backwards, self._problem.budget)
+        self.progress.forwards += forwards
+        self.progress.backwards += backwards
+
+    @property
+    def _key(self) -> str:
+        """Names everything that the outcome depends on."""
+        problem = self._problem
+        return content_hash(
+            [
+                self._name,
+                {
+                    k: list(v) if isinstance(v, tuple) else v
+                    for k, v in asdict(self._config).items()
+                },
+                self._seed,
+                problem.lm.identity.fingerprint,
+                [self.trained.template.source, self.trained.template.answer_prefix],
+                [list(words) for words in problem.task.verbalizer.words],
+                problem.task.train.hash,
+                problem.task.dev.hash,
+                problem.budget.forwards,
+                {name: list(each.shape) for name, each in self._start().parameters().items()},
+            ]
+        )
+
+    def _keep(self) -> None:
+        if self._path is None:
+            return
+        tensors, values = checkpoint.flat(self._optimizer.state_dict())
+        current = self.trained.parameters()
+        checkpoint.save(
+            self._path,
+            {
+                **{f"now.{name}": each for name, each in current.items()},
+                **{f"best.{name}": each for name, each in self._best.items()},
+                **{f"optimizer.{name}": each for name, each in tensors.items()},
+            },
+            {"key": self._key, "optimizer": values, "progress": asdict(self.progress)},
+        )
+
+    def _resume(self) -> None:
+        found = None if self._path is None else checkpoint.load(self._path)
+        if found is None:
+            return
+        tensors, facts = found
+        if facts["key"] != self._key:
+            raise RunError(
+                f"{self._path} belongs to a training with other settings, data or LM: choose "
+                "another folder, or delete it."
+            )
+        self.progress = Progress(**facts["progress"])
+        self._problem.ledger.forwards += self.progress.forwards + BACKWARD * self.progress.backwards
+        parts: dict[str, dict[str, torch.Tensor]] = {"now": {}, "best": {}, "optimizer": {}}
+        for name, each in tensors.items():
+            kind, _, rest = name.partition(".")
+            parts[kind][rest] = each
+        with torch.no_grad():
+            for name, parameter in self.trained.parameters().items():
+                parameter.copy_(parts["now"][name])
+        device = next(iter(self.trained.parameters().values())).device
+        self._best = {name: each.to(device) for name, each in parts["best"].items()}
+        groups = self._optimizer.state_dict()["param_groups"]
+        state = checkpoint.unflat(parts["optimizer"], facts["optimizer"], groups)
+        self._optimizer.load_state_dict(state)

@@ -1,0 +1,210 @@
+"""A soft prompt learns, costs what is counted, and goes on where it was killed."""
+
+import hashlib
+
+import numpy as np
+import pytest
+import torch
+
+from rlprompt.core.errors import ConfigError, RunError
+from rlprompt.core.evaluation import gold_logprobs
+from rlprompt.core.events import ignore
+from rlprompt.tuning import checkpoint
+from rlprompt.tuning.protocol import make_tuner, settle
+from rlprompt.tuning.soft_prompt import INITS, SoftPrompt
+
+QUICK = {"length": 3, "learning_rates": (0.03, 0.1), "steps": 7, "evaluate_every": 3}
+
+
+def tune(problem, work=None, on_event=ignore, seed=0, **settings):
+    tuner = SoftPrompt(**{**QUICK, **settings})
+    return tuner.tune(problem, seed=seed, on_event=on_event, work=work)
+
+
+def bits(tuned):
+    return tuned.rows.soft().detach().numpy().tobytes()
+
+
+class KilledError(Exception):
+    pass
+
+
+def killer(after):
+    """A listener that ends the process at the n-th look at dev."""
+    seen = []
+
+    def listen(event):
+        seen.append(event)
+        if len(seen) == after:
+            raise KilledError
+
+    return listen
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_train_is_learned_and_the_lm_stays_as_it_is(init, problem, lm):
+    state = lm.model.state_dict().items()
+    before = {name: hashlib.sha256(each.numpy().tobytes()).digest() for name, each in state}
+    given = problem()
+    tuned = tune(given, init=init, steps=40, learning_rates=(0.1,), patience=40)
+    rows = tuned.rows.soft().detach()
+    assert tuned.n_parameters == rows.numel() == 3 * lm.embeddings([0]).shape[1]
+    assert (rows != tuned.start).any(dim=1).all(), "every row is trained"
+    train = given.task.train
+    likelihood = gold_logprobs(tuned.choice_logprobs(tuple(train)), np.asarray(train.gold)).mean()
+    with torch.no_grad():
+        tuned.rows.soft().copy_(tuned.start)
+    start = gold_logprobs(tuned.choice_logprobs(tuple(train)), np.asarray(train.gold)).mean()
+    assert likelihood > start + 0.05
+    after = lm.model.state_dict().items()
+    assert before == {n: hashlib.sha256(each.numpy().tobytes()).digest() for n, each in after}
+
+
+def test_what_dev_likes_best_is_kept(problem):
+    tuned = tune(problem())
+    dev = problem().task.dev
+    found = gold_logprobs(tuned.choice_logprobs(tuple(dev)), np.asarray(dev.gold)).mean()
+    best = max(row["dev_log_likelihood"] for row in tuned.history)
+    assert found == pytest.approx(best, abs=1e-6)
+    assert [(row["rate"], row["step"]) for row in tuned.history] == [
+        (0.0, 0),
+        *((rate, step) for rate in (0.03, 0.1) for step in (3, 6, 7)),
+    ]
+
+
+def test_a_backward_counts_as_two_forwards(problem):
+    given = problem()
+    tuned = tune(given)
+    # Two manual prompts on dev; then 7 looks at dev and 14 updates of 8 examples.
+    assert given.ledger.forwards == 2 * 10 + 7 * 10 + 14 * 8 * 3
+    assert tuned.history[-1]["passes"] == 7 * 10 + 14 * 8 * 3
+
+
+@pytest.mark.parametrize("budget", [40, 100, 250])
+def test_the_budget_is_never_exceeded(budget, problem):
+    given = problem(budget)
+    tuned = tune(given)
+    assert budget - 8 * 3 - 10 < given.ledger.forwards <= budget
+    assert tuned.history
+
+
+def test_same_seed_same_bits(problem):
+    assert bits(tune(problem())) == bits(tune(problem()))
+    assert bits(tune(problem(), seed=1)) != bits(tune(problem()))
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "adafactor"])
+@pytest.mark.parametrize("after", range(1, 8))
+def test_killed_and_resumed_gives_the_same_bits(optimizer, after, problem, tmp_path):
+    whole, whole_problem = None, problem()
+    whole = tune(whole_problem, optimizer=optimizer)
+    with pytest.raises(KilledError):
+        tune(problem(), tmp_path, killer(after), optimizer=optimizer)
+    resumed_problem = problem()
+    resumed = tune(resumed_problem, tmp_path, optimizer=optimizer)
+    assert bits(resumed) == bits(whole)
+    assert resumed.history == whole.history
+    assert resumed_problem.ledger.forwards == whole_problem.ledger.forwards
+
+
+def test_every_step_can_be_the_last_before_a_kill(problem, tmp_path, monkeypatch):
+    whole = tune(problem())
+    save, saved = checkpoint.save, []
+
+    def save_and_die(path, *what):
+        save(path, *what)
+        saved.append(path)
+        raise KilledError
+
+    monkeypatch.setattr(checkpoint, "save", save_and_die)
+    for _ in range(14):
+        with pytest.raises(KilledError):
+            tune(problem(), tmp_path)
+    monkeypatch.undo()
+    assert len(saved) == 14
+    given = problem()
+    assert bits(tune(given, tmp_path)) == bits(whole)
+    assert given.ledger.forwards == 2 * 10 + 7 * 10 + 14 * 8 * 3
+
+
+def test_accumulation_changes_no_more_than_rounding(problem):
+    one, four = (tune(problem(), accumulate=n).rows.soft() for n in (1, 4))
+    torch.testing.assert_close(one, four, atol=1e-4, rtol=1e-3)
+
+
+def test_a_checkpoint_of_other_settings_is_refused(problem, tmp_path):
+    tune(problem(), tmp_path)
+    with pytest.raises(RunError, match="other settings, data or LM: choose another folder"):
+        tune(problem(), tmp_path, learning_rates=(0.2,))
+
+
+def test_a_damaged_checkpoint_is_named(problem, tmp_path):
+    tune(problem(), tmp_path)
+    path = tmp_path / "training.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(RunError, match="is damaged"):
+        tune(problem(), tmp_path)
+
+
+def test_the_start_is_what_was_asked_for(problem, lm):
+    def start(**settings):
+        return tune(problem(), steps=1, learning_rates=(0.1,), **settings).start.numpy()
+
+    ids = lm.tokenizer.encode(" the film was")
+    np.testing.assert_allclose(start(text=" the film was", length=0), lm.embeddings(ids), atol=1e-6)
+    repeated = [ids[n % len(ids)] for n in range(7)]
+    found = start(text=" the film was", length=7)
+    np.testing.assert_allclose(found, lm.embeddings(repeated), atol=1e-6)
+    words = [lm.tokenizer.encode(f" {word}")[0] for word in ("bad", "good")]
+    np.testing.assert_allclose(start(init="labels")[:2], lm.embeddings(words), atol=1e-6)
+    assert np.abs(start(init="random")).max() <= 0.5
+    assert not np.array_equal(start(init="vocab"), start(init="labels"))
+
+
+def test_calibration_is_used_only_where_dev_is_likelier_with_it(task):
+    class Fixed:
+        def __init__(self, train, dev):
+            self.known = {len(train): train, len(dev): dev}
+
+        def choice_logprobs(self, examples):
+            return self.known[len(examples)]
+
+    gold = np.asarray(task.dev.gold)
+    fair = np.log(np.where(np.eye(2)[gold] > 0, 0.7, 0.3))
+    leaning = np.tile(np.log([0.9, 0.1]), (len(task.train), 1))
+    assert not settle(Fixed(leaning, fair), task.train, task.dev).any()
+    both = fair + np.asarray([1.5, -1.5])
+    both -= np.logaddexp.reduce(both, axis=1, keepdims=True)
+    assert settle(Fixed(leaning, both), task.train, task.dev)[0] > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"length": -1}, "length must be 0 or more rows, not -1"),
+        ({"init": "txt"}, "Unknown init 'txt'.*Did you mean 'text'"),
+        ({"text": "  "}, "nothing but white space: write a few words"),
+        ({"text": "good", "init": "vocab"}, "init = 'vocab' takes no text"),
+        ({"length": 0, "init": "random"}, "needs a length of 1 or more"),
+        ({"learning_rates": ()}, "learning_rates is empty"),
+        ({"learning_rates": (0.0,)}, "must be a number above 0, not 0.0"),
+        ({"steps": 0}, "steps must be a whole number of 1 or more, not 0"),
+        ({"accumulate": 9}, "accumulate = 9 is more than batch_size = 8"),
+        ({"optimizer": "adam"}, "Unknown optimizer 'adam'.*Did you mean 'adamw'"),
+        ({"warm_up": -1}, "warm_up must be 0 or more updates"),
+        ({"lenght": 3}, "has no setting 'lenght'.*Did you mean 'length'"),
+    ],
+)
+def test_nonsense_is_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        make_tuner("soft-prompt", settings)
+
+
+def test_a_length_that_does_not_fit_the_context(problem):
+    with pytest.raises(ConfigError, match="do not fit the LM's context"):
+        tune(problem(), init="random", length=5000)
+
+
+def test_a_budget_that_does_not_cover_the_choice_of_a_text(problem):
+    with pytest.raises(ConfigError, match="allow 20 for that and more"):
+        tune(problem(15))
