@@ -91,7 +91,13 @@ class Search:
         return not self.problem.objective.knows(self.problem.prompt(list(actions)))
 
     def actions_of(self, prompt: Prompt) -> Actions | None:
-        """Returns a prompt as actions, None where a token is not in the vocabulary."""
+        """Returns a prompt as actions, None where no actions write it.
+
+        A token of it is not in the vocabulary, or a slot holds another number of tokens than the
+        template asks for.
+        """
+        if prompt.sizes:
+            return None
         actions = [self._action_of.get(token) for token in prompt.ids]
         return None if None in actions else tuple(a for a in actions if a is not None)
 

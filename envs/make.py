@@ -75,6 +75,7 @@ def prompt_parts(
         RunError: the log cannot be opened, or another process writes to it.
     """
     length = EpisodeRules(**rules).length
+    _task(task, split_seed, shots).template.check_length(length)
     limit = NO_LIMIT if budget is None else Budget(budget)
     reward_function = REWARDS.get(reward)
     where = None if log is None else str(Path(log).expanduser().resolve())

@@ -217,8 +217,11 @@ class EliteEpisodes(VecEnvWrapper):
         """Returns the best full-length prompts as actions, with their rewards."""
         found = []
         for entry in self._objective.archive.ranked():
-            if len(entry.prompt) == self._length and all(
-                token in self._action_of for token in entry.prompt.ids
+            # With sizes of their own the same tokens stand elsewhere than an episode puts them.
+            if (
+                len(entry.prompt) == self._length
+                and not entry.prompt.sizes
+                and all(token in self._action_of for token in entry.prompt.ids)
             ):
                 actions = [self._action_of[token] for token in entry.prompt.ids]
                 found.append((np.asarray(actions, np.int64), entry.reward))

@@ -141,7 +141,6 @@ def deal_demonstrations(
 
 
 def with_prompt(template: Template, text: str) -> str:
-    """Returns a template's source with a text in place of its slot."""
-    literal = template.piece(text).replace("{", "{{").replace("}", "}}")
-    slot = " {prompt}" if template.piece("x") == " x" else "{prompt}"
-    return template.source.replace(slot, literal)
+    """Returns a template's source with the text of a prompt in place of its slots."""
+    pieces = template.pieces(text)
+    return template.with_slots([p.replace("{", "{{").replace("}", "}}") for p in pieces])

@@ -23,6 +23,7 @@ from rlprompt.objective.split_scorer import Question
 from rlprompt.run.final import Baselines, baselines, open_test
 from rlprompt.run.parts import Parts, assemble, plan_of, task_of
 from rlprompt.run.search import lm_identity, record_of, search, settings_of
+from rlprompt.tasks.tokenization import prompt_of
 
 #: Stands for the group's own file, where its traceback is named after it.
 _GROUP = "group.json"
@@ -280,7 +281,7 @@ class Group:
 
     def _winner(self, run: Parts, record: Mapping[str, Any]) -> Contestant:
         """Returns the selected prompt of a finished run; its scores are in the log."""
-        prompt = Prompt(tuple(record["prompt"]["ids"]))
+        prompt = prompt_of(run.lm.tokenizer, run.task.template, record["prompt"]["text"])
         for scorer in (run.train, *run.dev):
             scorer.logprobs([prompt], Ledger())
         return contestant(run, prompt)

@@ -52,9 +52,25 @@ def without_mask(template: Template) -> Template:
     return replace(template, source=left.rstrip()) if template.has_mask else template
 
 
+def one_slot(template: Template) -> Template:
+    """Leaves out all of the prompt's slots but the last, which then takes any number of tokens.
+
+    Templates with one slot come back as they are.
+
+    >>> one_slot(Template("{prompt:2} {text} {prompt:3}")).source
+    '{text} {prompt}'
+    """
+    *others, slot = template.prompt_slots
+    if not others:
+        return template
+    last = slot.piece(f"{{{PROMPT}}}")
+    source = template.with_slots([*("" for _ in others), last])
+    return replace(template, source=source.lstrip(" "))
+
+
 def _answer_last(template: Template, left: str) -> str:
-    """Returns a template in which the answer comes last."""
-    needed = [name for name in template.slots if name != MASK]
-    if all(f"{{{name}}}" in left for name in needed):
-        return left.rstrip()
+    """Returns a template in which the answer comes last, for an LM that takes one slot."""
+    before = template.slots[: template.slots.index(MASK)]
+    if {*template.slots} == {*before, MASK}:
+        return one_slot(replace(template, source=left.rstrip())).source
     return " ".join(f"{{{name}}}" for name in template.fields) + f"{{{PROMPT}}}"

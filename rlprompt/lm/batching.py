@@ -101,7 +101,7 @@ class BatchedScorer:
     @property
     def n_examples(self) -> int:
         """Number of examples."""
-        return len(self.inputs.left)
+        return len(self.inputs.sides)
 
     @property
     def truncated(self) -> int:

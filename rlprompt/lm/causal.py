@@ -203,8 +203,7 @@ class CausalLM:
         ids = [int(i) for i in generator.choice(ordinary, size=24)]
         words = ((ids[20],), (ids[21], ids[22]))
         inputs = Inputs(
-            left=(tuple(ids[:5]), tuple(ids[5:8])),
-            right=((), ()),
+            sides=((tuple(ids[:5]), ()), (tuple(ids[5:8]), ())),
             words=words,
             word_label=(0, 1),
             truncated=0,

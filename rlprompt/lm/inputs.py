@@ -1,10 +1,12 @@
-"""From examples and a template to token ids on both sides of the prompt."""
+"""From examples and a template to token ids around the prompt."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from rlprompt.core.errors import ConfigError, DataError, TemplateError
+from rlprompt.lm.adapting import one_slot, without_mask
 from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
@@ -12,8 +14,10 @@ from rlprompt.tasks.verbalizer import Verbalizer
 
 log = logging.getLogger(__name__)
 
-#: Ids left and right of the prompt for the fields of one example, special tokens included.
-Sides = Callable[[Mapping[str, str]], tuple[tuple[int, ...], tuple[int, ...]]]
+Ids = tuple[int, ...]
+#: Ids left of, between and right of the prompt's slots for the fields of one example, special
+#: tokens included.
+Sides = Callable[[Mapping[str, str]], tuple[Ids, ...]]
 
 
 @dataclass(frozen=True)
@@ -21,20 +25,29 @@ class Inputs:
     """Token ids of one split in one template.
 
     Attributes:
-        left: ids left of the prompt, start tokens included, one tuple an example.
-        right: ids right of the prompt, one tuple an example.
+        sides: ids left of, between and right of the prompt's slots, special tokens included, one
+            tuple an example.
         words: ids of every label word, label by label.
         word_label: label index of each word.
         truncated: how many examples' text was cut.
         longest: most tokens one sequence can have, prompt and answer included.
     """
 
-    left: tuple[tuple[int, ...], ...]
-    right: tuple[tuple[int, ...], ...]
-    words: tuple[tuple[int, ...], ...]
+    sides: tuple[tuple[Ids, ...], ...]
+    words: tuple[Ids, ...]
     word_label: tuple[int, ...]
     truncated: int
     longest: int
+
+    @cached_property
+    def left(self) -> tuple[Ids, ...]:
+        """Ids left of the prompt, one tuple an example."""
+        return tuple(sides[0] for sides in self.sides)
+
+    @cached_property
+    def right(self) -> tuple[Ids, ...]:
+        """Ids right of the prompt, one tuple an example."""
+        return tuple(sides[-1] for sides in self.sides)
 
     @property
     def single_token_words(self) -> bool:
@@ -92,6 +105,12 @@ def causal_inputs(
         ConfigError: prompt and answer do not fit the context even without the text.
         DataError: an example leaves nothing for the LM to read.
     """
+    if len(template.prompt_slots) > 1:
+        raise TemplateError(
+            f"The template {template.source!r} has {len(template.prompt_slots)} slots for the "
+            "prompt, but a causal LM takes one: write e.g. "
+            f"{one_slot(without_mask(template)).source!r}."
+        )
     if template.has_mask:
         raise TemplateError(
             f"The template {template.source!r} has {{mask}}, but a causal LM answers at the end: "
@@ -107,24 +126,28 @@ def causal_inputs(
     reserved = max_prompt_tokens + max(map(len, words))
     start = tokenizer.start_ids
 
-    def sides(fields: Mapping[str, str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def sides(fields: Mapping[str, str]) -> tuple[Ids, ...]:
         left, right = template.split(fields)
         return start + tokenizer.encode(left), tokenizer.encode(right)
 
-    lefts, rights, truncated, longest = [], [], 0, 0
+    all_sides, truncated, longest = [], 0, 0
     for example in examples:
         fields, cut = fit(tokenizer, template, example, sides, context, reserved)
-        left, right = sides(fields)
-        if not left + right:
+        around = sides(fields)
+        if not any(around):
             raise DataError(
                 f"An example is empty in the template {template.source!r}: the LM would have to "
                 "answer after nothing. Give it a text, or put a word into the template."
             )
-        lefts.append(left)
-        rights.append(right)
+        all_sides.append(around)
         truncated += cut
-        longest = max(longest, len(left + right) + reserved)
-    return Inputs(tuple(lefts), tuple(rights), words, label, truncated, longest)
+        longest = max(longest, total(around) + reserved)
+    return Inputs(tuple(all_sides), words, label, truncated, longest)
+
+
+def total(sides: Sequence[Ids]) -> int:
+    """Returns how many tokens there are around the prompt."""
+    return sum(map(len, sides))
 
 
 def fit(
@@ -141,9 +164,9 @@ def fit(
         tokenizer: the LM's own tokenizer.
         template: where the fields stand.
         example: the example.
-        sides: gives the ids on both sides of the prompt.
+        sides: gives the ids around the prompt.
         context: most tokens that the LM reads; None for any number.
-        reserved: tokens that prompt and answer need beside the two sides.
+        reserved: tokens that prompt and answer need beside these.
 
     Returns:
         The fields, and whether one was cut.
@@ -153,8 +176,7 @@ def fit(
         ConfigError: prompt and answer do not fit even without the text.
     """
     template.check_fields(example.fields)
-    left, right = sides(example.fields)
-    if context is None or len(left + right) + reserved <= context:
+    if context is None or total(sides(example.fields)) + reserved <= context:
         return example.fields, False
     return _shorten(tokenizer, template, dict(example.fields), sides, context, reserved), True
 
@@ -169,8 +191,7 @@ def _shorten(
 ) -> dict[str, str]:
     """Cuts the end of the longest field until everything fits; the field keeps one token."""
     while True:
-        left, right = sides(fields)
-        excess = len(left + right) + reserved - context
+        excess = total(sides(fields)) + reserved - context
         if excess <= 0:
             return fields
         ids = {name: tokenizer.encode(fields[name]) for name in template.fields}

@@ -1,16 +1,16 @@
-"""From examples and a template with ``{mask}`` to token ids on both sides of the prompt."""
+"""From examples and a template with ``{mask}`` to token ids around the prompt."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from rlprompt.core.errors import LMError, TemplateError
-from rlprompt.lm.inputs import Inputs, fit, word_ids
+from rlprompt.core.prompt import Prompt
+from rlprompt.lm.inputs import Ids, Inputs, fit, total, word_ids
 from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
-from rlprompt.tasks.template import Template
+from rlprompt.tasks.template import Template, joined
 from rlprompt.tasks.verbalizer import Verbalizer
-
-Ids = tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -33,28 +33,46 @@ class MaskedInputs:
     """Token ids of one split in one template with ``{mask}``.
 
     Attributes:
-        sides: ids left and right of the prompt, special tokens included; one of the two holds the
-            mask token's id, once. A scorer repeats it for words of several tokens.
+        inputs: ids around the prompt's slots; the mask token's id is in them once. A scorer repeats
+            it for words of several tokens.
+        joined: gives these ids for an example and a prompt that leaves slots empty: what stands
+            left and right of an empty slot is one text.
+        sizes: tokens of each of the template's slots, see :meth:`Prompt.parts`.
         mask_id: the mask token's id.
-        bare: ids of each example with the empty prompt, where the two sides are one text.
+        context: most tokens that the LM reads; None for any number.
     """
 
-    sides: Inputs
+    inputs: Inputs
+    joined: Callable[[int, tuple[bool, ...]], tuple[Ids, ...]]
+    sizes: tuple[int, ...]
     mask_id: int
-    bare: tuple[Ids, ...]
+    context: int | None
 
-    def row(self, example: int, prompt: Sequence[int], n_masks: int) -> tuple[Ids, int]:
+    def row(self, example: int, prompt: Prompt, n_masks: int) -> tuple[Ids, int]:
         """Returns the ids of an example with a prompt, and where the first of its masks stands."""
-        left, right = self.sides.left[example], self.sides.right[example]
-        # By its place: whatever ids a prompt has, they are never taken for the slot.
-        if not prompt:
-            ids = self.bare[example]
-            at = ids.index(self.mask_id)
+        parts = prompt.parts(self.sizes)
+        if all(parts):
+            ids, at = self._filled(self.inputs.sides[example], parts)
         else:
-            ids = (*left, *prompt, *right)
-            in_left = self.mask_id in left
-            at = ids.index(self.mask_id, 0 if in_left else len(left) + len(prompt))
+            sides = self.joined(example, tuple(map(bool, parts)))
+            ids, at = self._filled(sides, [part for part in parts if part])
+            longest = max(map(len, self.inputs.words))
+            # Where two sides read together are longer than apart, there may be no room for that.
+            if self.context is not None and len(ids) - 1 + longest > self.context:
+                ids, at = self._filled(self.inputs.sides[example], parts)
         return ids[:at] + (self.mask_id,) * n_masks + ids[at + 1 :], at
+
+    def _filled(self, sides: Sequence[Ids], parts: Sequence[Ids]) -> tuple[Ids, int]:
+        """Puts the prompt between the sides; returns also where the mask stands."""
+        ids: list[int] = []
+        at = 0
+        for side, part in zip(sides, (*parts, ()), strict=True):
+            # By its place: whatever ids a prompt has, they are never taken for the slot.
+            if self.mask_id in side:
+                at = len(ids) + side.index(self.mask_id)
+            ids += side
+            ids += part
+        return tuple(ids), at
 
 
 def mask_token(tokenizer: HFTokenizer) -> MaskToken:
@@ -93,7 +111,7 @@ def masked_inputs(
         template: has ``{mask}``.
         verbalizer: words of each label.
         examples: the examples.
-        max_prompt_tokens: longest prompt that will be put between the two sides.
+        max_prompt_tokens: longest prompt that will be put into the slots.
         context: most tokens that the LM reads; None for any number.
 
     Raises:
@@ -106,9 +124,12 @@ def masked_inputs(
     label = tuple(n for n, group in enumerate(verbalizer.words) for _ in group)
     start, end = tokenizer.start_ids, tokenizer.end_ids
 
-    def sides(fields: Mapping[str, str]) -> tuple[Ids, Ids]:
-        left, right = template.sides(fields)
-        return start + join(left, tokenizer.encode), join(right, after_prompt) + end
+    def ids_of(sides: Sequence[tuple[str, ...]]) -> tuple[Ids, ...]:
+        first, *others = sides
+        ids = [join(first, tokenizer.encode), *(join(side, after_prompt) for side in others)]
+        ids[0] = start + ids[0]
+        ids[-1] = ids[-1] + end
+        return tuple(ids)
 
     def join(texts: tuple[str, ...], encode_first: Callable[[str], Ids]) -> Ids:
         if len(texts) == 1:
@@ -121,33 +142,40 @@ def masked_inputs(
     def after_prompt(text: str) -> Ids:
         return _encode_after_word(tokenizer, text)
 
+    def around(fields: Mapping[str, str]) -> tuple[Ids, ...]:
+        return ids_of(template.sides(fields))
+
     # One mask is in the sides already.
     reserved = max_prompt_tokens + max(map(len, words)) - 1
-    fitted = [fit(tokenizer, template, e, sides, context, reserved) for e in examples]
-    both = [sides(fields) for fields, _ in fitted]
+    fitted = [fit(tokenizer, template, e, around, context, reserved) for e in examples]
+    sides = tuple(around(fields) for fields, _ in fitted)
+
+    @cache
+    def joined_ids(example: int, filled: tuple[bool, ...]) -> tuple[Ids, ...]:
+        fields, _ = fitted[example]
+        return ids_of(_without_empty(template.sides(fields), filled))
+
     inputs = Inputs(
-        left=tuple(left for left, _ in both),
-        right=tuple(right for _, right in both),
+        sides=sides,
         words=words,
         word_label=label,
         truncated=sum(cut for _, cut in fitted),
-        longest=max((len(left + right) + reserved for left, right in both), default=0),
+        longest=max((total(each) + reserved for each in sides), default=0),
     )
-    bare = [start + join(_without_prompt(template, f), tokenizer.encode) + end for f, _ in fitted]
-    # Where two sides read together are longer than apart, there may be no room for that.
-    fits = [
-        ids
-        if context is None or len(ids) + reserved - max_prompt_tokens <= context
-        else left + right
-        for ids, (left, right) in zip(bare, both, strict=True)
-    ]
-    return MaskedInputs(inputs, mask.id, tuple(fits))
+    return MaskedInputs(inputs, joined_ids, template.sizes, mask.id, context)
 
 
-def _without_prompt(template: Template, fields: Mapping[str, str]) -> tuple[str, ...]:
-    """Returns the text for the empty prompt, cut at ``{mask}``."""
-    left, right = template.sides(fields)
-    return (*left[:-1], left[-1] + right[0], *right[1:])
+def _without_empty(
+    sides: Sequence[tuple[str, ...]], filled: Sequence[bool]
+) -> list[tuple[str, ...]]:
+    """Joins the sides left and right of slots that are not filled."""
+    found = [sides[0]]
+    for full, side in zip(filled, sides[1:], strict=True):
+        if full:
+            found.append(side)
+        else:
+            found[-1] = joined([found[-1], side])
+    return found
 
 
 def _check(tokenizer: HFTokenizer, template: Template) -> None:

@@ -46,7 +46,7 @@ class MaskedScorer(BatchedScorer):
             forward: how words are scored.
             pad_id: id that fills rows up.
         """
-        super().__init__(backbone, inputs.sides, n_labels, limits)
+        super().__init__(backbone, inputs.inputs, n_labels, limits)
         self._masked = inputs
         self._forward = forward
         self._pad_id = pad_id
@@ -68,7 +68,7 @@ class MaskedScorer(BatchedScorer):
         words = torch.zeros((n_cells, len(self.inputs.words)), device=self.backbone.device)
         for n_masks, wanted in self._by_length.items():
             cells = [
-                self._masked.row(example, prompt.ids, n_masks)
+                self._masked.row(example, prompt, n_masks)
                 for prompt in prompts
                 for example in range(self.n_examples)
             ]

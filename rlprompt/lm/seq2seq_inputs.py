@@ -85,8 +85,7 @@ class Format:
 
     def parts(self, template: Template, fields: Mapping[str, str], text: str) -> list[str]:
         """Returns the rendered text, cut in two where ``{mask}`` stands."""
-        left, right = template.sides(fields)
-        parts = [*left[:-1], left[-1] + template.piece(text) + right[0], *right[1:]]
+        parts = [*template.render_around_mask(fields, text)]
         if self.mask is not None and template.has_mask:
             # As the tokenizer itself does around such a token in a text.
             parts[0] = parts[0].rstrip() if self.mask.takes_left_space else parts[0]
@@ -222,8 +221,8 @@ def _follows_text(template: Template) -> bool:
     """
     if not template.has_mask:
         return False
-    left, _ = template.sides(dict.fromkeys(template.fields, "x"))
-    # A mask that is not left of the prompt is right of it.
+    left, *_ = template.sides(dict.fromkeys(template.fields, "x"))
+    # A mask that is not left of the prompt is right of it, or between its slots.
     return len(left) == 1 or bool(left[0].strip())
 
 

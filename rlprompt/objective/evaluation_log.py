@@ -3,8 +3,10 @@
 One line of JSON a batch: ``{"context", "prompts", "shape", "data", "crc", "tokens", "seconds"}``,
 where ``data`` is base64 of little-endian float32 log-probabilities of shape (n_prompts, n_examples,
 n_labels), ``crc`` the CRC-32 of everything else, and tokens and seconds are what the LM spent on
-it. A batch is in the file whole or not at all: a line that is not whole is set aside when the file
-is opened, with all that follows it. Runs are deterministic, so replaying this file *is* the resume.
+it. ``prompts`` are lists of token ids; where one has sizes (:class:`Prompt`), ``sizes`` has those
+of all. A batch is in the file whole or not at all: a line that is not whole is set aside when the
+file is opened, with all that follows it. Runs are deterministic, so replaying this file *is* the
+resume.
 """
 
 import base64
@@ -124,6 +126,8 @@ class EvaluationLog:
             "tokens": batch.tokens,
             "seconds": round(batch.seconds, 6),
         }
+        if any(p.sizes for p in prompts):
+            entry["sizes"] = [list(p.sizes) for p in prompts]
         line = json.dumps(entry | {"crc": _checksum(entry)}, separators=(",", ":"))
         try:
             self._file.write(line.encode() + b"\n")
@@ -190,8 +194,9 @@ class EvaluationLog:
         data = base64.b64decode(entry["data"], validate=True)
         values = np.frombuffer(data, "<f4").reshape(entry["shape"]).astype(np.float64)
         batch = Batch(int(entry["tokens"]), float(entry["seconds"]))
-        for ids, score in zip(entry["prompts"], values, strict=True):
-            key = (entry["context"], Prompt(tuple(ids)))
+        sizes = entry.get("sizes", [()] * len(values))
+        for ids, own, score in zip(entry["prompts"], sizes, values, strict=True):
+            key = (entry["context"], Prompt(tuple(ids), tuple(own)))
             self._scores[key] = score
             self._batches[key] = batch
 

@@ -113,8 +113,9 @@ def plan_of(config: RunConfig, task: Task) -> Plan:
     """Plans a run.
 
     Raises:
-        ConfigError: the budget does not cover one prompt.
+        ConfigError: the budget does not cover one prompt, or the length does not suit the template.
     """
+    task.template.check_length(config.length)
     budget = Budget(config.budget)
     n_test = min(len(task.test), config.test_limit or len(task.test))
     return Plan(

@@ -90,7 +90,8 @@ def word_effects(
         folder.claim(config.out, {"command": "words", **settings})
     task = task or task_of(config)
     most = (config.vocabulary_size + 1) * len(task.train) + (2 * top + 1) * len(task.dev)
-    config = replace(config, budget=most)
+    # One word is asked about whatever the length; a template's slots want theirs.
+    config = replace(config, budget=most, length=sum(task.template.sizes) or config.length)
     lm = lm or load_lm(config.lm_config())
     path = None if config.out is None else config.out / folder.EVALUATIONS
     with EvaluationLog(path) as log:

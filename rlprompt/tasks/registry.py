@@ -119,7 +119,9 @@ def _override(task: Task, given: Mapping[str, Any]) -> Task:
 
 def _adapt_manual_prompts(task: Task, template: Template) -> dict[str, Any]:
     """Keeps manual prompts that suit a new template: they were written to follow the input."""
-    if template.left_is_constant and not task.template.left_is_constant:
+    fewer = len(template.prompt_slots) < len(task.template.prompt_slots)
+    if fewer or (template.left_is_constant and not task.template.left_is_constant):
         note = f"The task's manual prompts do not suit the template {template.source!r}."
         return {"manual_prompts": (), "reports": (*task.reports, note)}
-    return {"manual_prompts": tuple(template.text_of(text) for text in task.manual_prompts)}
+    texts = (template.text_of(template.slot_texts(text)) for text in task.manual_prompts)
+    return {"manual_prompts": tuple(texts)}

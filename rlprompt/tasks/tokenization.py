@@ -29,13 +29,20 @@ class Tokenizer(Protocol):
 
 
 def prompt_text(tokenizer: Tokenizer, template: Template, prompt: Prompt) -> str:
-    """Returns the text of a prompt as it goes into the template's slot."""
-    return template.text_of(tokenizer.decode(prompt.ids)) if prompt.ids else ""
+    """Returns the text of a prompt as it goes into the template's slots, see ``Template``."""
+    return template.text_of(_decoded(tokenizer, prompt.parts(template.sizes)))
 
 
 def prompt_of(tokenizer: Tokenizer, template: Template, text: str) -> Prompt:
     """Returns the prompt that a text is in this template; always canonical."""
-    return Prompt(tokenizer.encode(template.piece(text)))
+    parts = [tokenizer.encode(piece) for piece in template.pieces(text)]
+    if len(parts) > 1:
+        pieces = _decoded(tokenizer, parts)
+        again = template.text_of(pieces)
+        # A tokenizer that drops the space of "| ||" leaves "|||", which is cut elsewhere.
+        if template.slot_texts(again) != template.texts_of(pieces):
+            return prompt_of(tokenizer, template, again)
+    return Prompt.of(parts, template.sizes)
 
 
 def canonical(tokenizer: Tokenizer, template: Template, prompt: Prompt) -> Prompt:
@@ -52,10 +59,24 @@ def retokenizes(
     """Whether a rendered example, encoded as one string, holds exactly the prompt's ids.
 
     That is what a user of the text gets who knows nothing of slots. Tokenizers cut a text at mask
-    tokens before anything else, so only what stands between the prompt and ``{mask}`` counts.
+    tokens before anything else, so what stands left and right of ``{mask}`` is encoded apart.
     """
-    text = prompt_text(tokenizer, template, prompt)
-    lefts, rights = template.sides(fields)
-    left, right = lefts[-1], rights[0]
-    whole = tokenizer.encode(left + template.piece(text) + right)
-    return whole == (*tokenizer.encode(left), *prompt.ids, *tokenizer.encode(right))
+    pieces = template.pieces(prompt_text(tokenizer, template, prompt))
+    texts = [""]
+    expected: list[tuple[int, ...]] = [()]
+    for side, piece, ids in zip(
+        template.sides(fields), (*pieces, ""), (*prompt.parts(template.sizes), ()), strict=True
+    ):
+        for n, text in enumerate(side):
+            if n:
+                texts.append("")
+                expected.append(())
+            texts[-1] += text
+            expected[-1] += tokenizer.encode(text)
+        texts[-1] += piece
+        expected[-1] += ids
+    return [tokenizer.encode(text) for text in texts] == expected
+
+
+def _decoded(tokenizer: Tokenizer, parts: Sequence[Sequence[int]]) -> list[str]:
+    return [tokenizer.decode(ids) if ids else "" for ids in parts]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.tasks.optional import need
-from rlprompt.tasks.template import PROMPT, Template
+from rlprompt.tasks.template import PromptSlot, Template
 from rlprompt.tasks.tokenization import Tokenizer
 
 
@@ -142,7 +142,7 @@ def one_case(candidates: Sequence[Candidate]) -> list[Candidate]:
 def round_trips(tokenizer: Tokenizer, template: Template, *, pieces: bool = False) -> Filter:
     """Makes a filter that keeps tokens whose text encodes to them again, wherever they stand.
 
-    Tried alone, between two copies of a word, and against the template's own text around the slot.
+    Tried alone, between two copies of a word, and against the template's own text around each slot.
     What is exported is text: a token that its text does not lead back to could be scored, but
     nobody could use it. With ``pieces`` the last two tests are enough for tokens whose text has no
     space before it, and the template's text is not for them, since they never come first.
@@ -171,23 +171,28 @@ def round_trips(tokenizer: Tokenizer, template: Template, *, pieces: bool = Fals
 def _stand_in(
     tokenizer: Tokenizer, template: Template, candidates: Sequence[Candidate]
 ) -> list[Candidate]:
-    """Keeps tokens that the template's own text next to the slot does not merge with."""
-    left, right = _neighbouring_text(template)
-    if not left and not right:
-        return list(candidates)
-    before = tokenizer.encode(left)
-    texts = [left + template.piece(template.text_of(c.text)) + right for c in candidates]
-    encoded = tokenizer.encode_all(texts)
-    return [
-        c
-        for c, ids in zip(candidates, encoded, strict=True)
-        if ids[: len(before) + 1] == (*before, c.id)
-    ]
+    """Keeps tokens that the template's own text next to any of the slots does not merge with."""
+    kept = list(candidates)
+    for slot, left, right in _neighbouring_texts(template):
+        if not left and not right:
+            continue
+        before = tokenizer.encode(left)
+        texts = [left + slot.piece(slot.text_of(c.text)) + right for c in kept]
+        encoded = tokenizer.encode_all(texts)
+        kept = [
+            c
+            for c, ids in zip(kept, encoded, strict=True)
+            if ids[: len(before) + 1] == (*before, c.id)
+        ]
+    return kept
 
 
-def _neighbouring_text(template: Template) -> tuple[str, str]:
-    """Returns the template's own text between the slot and the slots left and right of it."""
-    # Slots other than the prompt's are filled with a character that no template holds.
+def _neighbouring_texts(template: Template) -> list[tuple[PromptSlot, str, str]]:
+    """Returns each slot with the template's own text up to its neighbours left and right."""
+    # Fields are filled with a character that no template holds.
     edge = "\0"
-    left, right = template.split({name: edge for name in template.slots if name != PROMPT})
-    return left.rpartition(edge)[2], right.partition(edge)[0]
+    sides = template.sides(dict.fromkeys(template.fields, edge))
+    return [
+        (slot, left[-1].rpartition(edge)[2], right[0].partition(edge)[0])
+        for slot, left, right in zip(template.prompt_slots, sides, sides[1:], strict=False)
+    ]

@@ -20,7 +20,9 @@ LIMITS = st.builds(Limits, st.integers(1, 60), st.integers(1, 200), st.sampled_f
 
 def _inputs(left, right, words):
     labels = tuple(n % 2 for n in range(len(words)))
-    return Inputs(tuple(left), tuple(right), tuple(words), labels, truncated=0, longest=0)
+    return Inputs(
+        tuple(zip(left, right, strict=True)), tuple(words), labels, truncated=0, longest=0
+    )
 
 
 def _check(kind, lm, inputs, prompts, limits):

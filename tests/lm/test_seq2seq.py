@@ -3,6 +3,7 @@
 import copy
 import functools
 import logging
+import re
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from rlprompt.core.prompt import Prompt
 from rlprompt.lm.batching import Limits
 from rlprompt.lm.linear import PackedLinear, pack_linears
 from rlprompt.lm.seq2seq import Seq2SeqLM
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
+from rlprompt.tasks.tokenization import prompt_of
 from rlprompt.tasks.verbalizer import Verbalizer
 from rlprompt.testing import COMMON_WORDS, check_blind_to_labels, check_embeddings, check_scorer
 from rlprompt.testing.tiny_seq2seq import SEQ2SEQ_FAMILIES, tiny_seq2seq
@@ -28,8 +29,18 @@ SOURCES = (
     "{mask} {prompt} {text}",
     "{prompt}: {text} It was {mask}.",
     "Review: {text}{prompt}\nSentiment:",
+    "{prompt:2} {text} {prompt:3} {mask}",
+    "{prompt:1} {text}: {prompt:4}",
+    "{text} {prompt:1} {mask} {prompt:2}, {prompt:2}!",
 )
-TEXTS = ("", " overall", " in short it was", " ugh", " the film that I saw is")
+#: What stands in up to three slots.
+TEXTS = (
+    ("", "", ""),
+    (" overall", "", ""),
+    (" in short", " it was", ""),
+    ("", " ugh", ""),
+    (" the film", " that", " I saw is"),
+)
 ONE_TOKEN = Verbalizer((("bad",), ("good",)))
 MIXED = Verbalizer((("bad", "good no"), ("good yes no", "great"), ("good yes yes",)))
 
@@ -44,14 +55,28 @@ def make_lm(family, **named):
     return Seq2SeqLM(model, tokenizer, **named)
 
 
-def prompts_of(lm, texts=TEXTS):
-    return [Prompt(lm.tokenizer.encode(text)) for text in texts]
+def dealt(source, texts):
+    """The slots of a template and the text of each, the last with all that is left."""
+    slots = re.findall(r" ?\{prompt[:0-9]*\}", source)
+    last = len(slots) - 1
+    return slots, [*texts[:last], "".join(texts[last:])]
 
 
-def rendered(source, text, prompt):
+def prompts_of(lm, source="{text}{prompt}", prompts=TEXTS):
+    found = []
+    for texts in prompts:
+        slots, texts = dealt(source, texts)
+        own = [t[1:] if slot[0] == " " else t for slot, t in zip(slots, texts, strict=True)]
+        found.append(prompt_of(lm.tokenizer, Template(source), "||".join(own)))
+    return found
+
+
+def rendered(source, text, texts):
     """Fills a template by hand; returns what stands left and right of the mask, if there is one."""
-    slot = " {prompt}" if " {prompt}" in source else "{prompt}"
-    left, mask, right = source.replace(slot, prompt).replace("{text}", text).partition("{mask}")
+    whole = source
+    for slot, each in zip(*dealt(source, texts), strict=True):
+        whole = whole.replace(slot, each, 1)
+    left, mask, right = whole.replace("{text}", text).partition("{mask}")
     return (left, right) if mask else (left, None)
 
 
@@ -91,9 +116,9 @@ def lm(request):
 
 @pytest.mark.parametrize("source", SOURCES)
 def test_scores_are_those_of_single_forwards(lm, source, examples):
-    prompts = prompts_of(lm)
+    prompts = prompts_of(lm, source)
     expected = [
-        [reference(lm, source, MIXED, e.fields["text"], text) for e in examples] for text in TEXTS
+        [reference(lm, source, MIXED, e.fields["text"], texts) for e in examples] for texts in TEXTS
     ]
     for bind in (lm.bind, lm.plain):
         scorer = bind(Template(source), MIXED, examples, max_prompt_tokens=6)
@@ -106,21 +131,21 @@ WORDS = st.sampled_from(COMMON_WORDS)
 SENTENCES = st.lists(WORDS, min_size=1, max_size=12).map(" ".join)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     family=st.sampled_from(SEQ2SEQ_FAMILIES),
     source=st.sampled_from(SOURCES),
     texts=st.lists(SENTENCES, min_size=1, max_size=4),
-    prompts=st.lists(st.lists(WORDS, max_size=4), min_size=1, max_size=4),
+    prompts=st.lists(st.tuples(*[st.lists(WORDS, max_size=3)] * 3), min_size=1, max_size=4),
     verbalizer=st.sampled_from([ONE_TOKEN, MIXED]),
     batch_tokens=st.sampled_from([1, 40, 150, 10_000]),
 )
 def test_any_texts_prompts_and_batches(family, source, texts, prompts, verbalizer, batch_tokens):
     lm = make_lm(family, limits=Limits(batch_tokens=batch_tokens))
     given = [Example({"text": text}, 0) for text in texts]
-    asked = ["".join(f" {word}" for word in words) for words in prompts]
+    asked = [["".join(f" {word}" for word in words) for words in slots] for slots in prompts]
     scorer = lm.bind(Template(source), verbalizer, given, max_prompt_tokens=12)
-    scores = scorer.choice_logprobs(prompts_of(lm, asked))
+    scores = scorer.choice_logprobs(prompts_of(lm, source, asked))
     assert scores.shape == (len(asked), len(texts), len(verbalizer))
     expected = [[reference(lm, source, verbalizer, t, p) for t in texts] for p in asked]
     np.testing.assert_allclose(scores, expected, atol=1e-4)
@@ -184,7 +209,7 @@ def test_the_meter_counts_encoder_and_decoder_and_equal_rows_once(examples):
     scorer = lm.bind(template, ONE_TOKEN, examples, max_prompt_tokens=2)
     # Sentinel and </s>; the decoder's start token and sentinel.
     texts = sum(len(lm.tokenizer.encode(e.fields["text"])) + 4 for e in examples)
-    one, two = prompts_of(lm, [" overall", " in short"])
+    one, two = prompts_of(lm, prompts=[[" overall"], [" in short"]])
     for asked, tokens in (([one], 1), ([one, one], 1), ([two], 2)):
         before, seconds = lm.meter.tokens, lm.meter.seconds
         scorer.choice_logprobs(asked)

@@ -47,6 +47,12 @@ def rows(family, source, text, *prompts, limit=8, verbalizer=VERBALIZER):
             "<extra_id_0> ▁it ▁was ▁A ▁film </s>",
             "<pad> <extra_id_0>",
         ),
+        (
+            "{prompt:1} {text} {prompt:1} {mask}",
+            "▁it ▁A ▁film ▁was <extra_id_0> </s>",
+            "<pad> <extra_id_0>",
+        ),
+        ("{prompt:2} {text} {prompt:1}:", "▁it ▁was ▁A ▁film : </s>", "<pad>"),
     ],
 )
 def test_what_t5_reads(source, encoder, decoder):
@@ -109,7 +115,14 @@ def test_a_prompt_is_scored_as_its_text():
 @pytest.mark.parametrize("family", ["t5", "bart"])
 @pytest.mark.parametrize(
     "source",
-    ["{text}{prompt}", "{prompt} {text}", "{text} {prompt} {mask}", "{mask} {prompt} {text}"],
+    [
+        "{text}{prompt}",
+        "{prompt} {text}",
+        "{text} {prompt} {mask}",
+        "{mask} {prompt} {text}",
+        "{prompt:8} {text} {prompt:1} {mask}",
+        "{mask} {prompt:8}{prompt:1} {text}",
+    ],
 )
 @pytest.mark.parametrize(
     "text", ["film story plot cast " * 60, "☃ good " * 100, "x" + "!" * 200, "a " + "x" * 200]

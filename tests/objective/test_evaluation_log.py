@@ -68,6 +68,30 @@ def test_the_empty_prompt_and_contexts_are_kept_apart(path):
         assert [log.get(c, Prompt())[0, 0] for c in "ab"] == [0.0, 1.0]
 
 
+def test_prompts_of_the_same_ids_in_other_slots_are_kept_apart(path):
+    prompts = [Prompt((1, 2, 3)), Prompt((1, 2, 3), (1,)), Prompt((1, 2, 3), (0,)), Prompt()]
+    scores = [np.full((3, 2), n, np.float64) for n in range(len(prompts))]
+    with EvaluationLog(path) as log:
+        log.put("some context", prompts[:3], scores[:3])
+        log.put("some context", prompts[3:], scores[3:])
+    with EvaluationLog(path) as log:
+        assert [log.get("some context", p)[0, 0] for p in prompts] == [0, 1, 2, 3]
+        assert log.get("some context", Prompt((1, 2, 3), (2,))) is None
+    lines = [json.loads(line) for line in path.read_bytes().splitlines()]
+    assert lines[0]["prompts"] == [[1, 2, 3]] * 3
+    assert lines[0]["sizes"] == [[], [1], [0]]
+    assert "sizes" not in lines[1]
+
+
+def test_lines_of_prompts_without_sizes_are_what_they_always_were(path):
+    with EvaluationLog(path) as log:
+        log.put("c", [Prompt((7, 8)), Prompt()], [np.zeros((1, 2))] * 2, Batch(3, 0.5))
+    assert path.read_bytes() == (
+        b'{"context":"c","prompts":[[7,8],[]],"shape":[2,1,2],"data":"AAAAAAAAAAAAAAAAAAAAAA==",'
+        b'"tokens":3,"seconds":0.5,"crc":180268976}\n'
+    )
+
+
 def test_a_log_without_a_path_writes_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     log = EvaluationLog()
