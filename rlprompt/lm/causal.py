@@ -12,9 +12,9 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.lm.adapting import without_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
-from rlprompt.lm.causal_gradients import CausalGradientScorer
+from rlprompt.lm.causal_gradients import CausalRows, KeptLeftScorer, causal_forward
 from rlprompt.lm.causal_scorers import AfterInputScorer, BeforeInputScorer, PlainScorer
-from rlprompt.lm.gradients import GradientScorer
+from rlprompt.lm.gradients import GradientScorer, RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.inputs import Inputs, causal_inputs
 from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
@@ -144,14 +144,10 @@ class CausalLM:
     ) -> GradientScorer:
         """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
         room = max(soft_tokens, len(prompt))
-        inputs = self._inputs(template, verbalizer, examples, room)
-        return CausalGradientScorer(
-            self.model if model is None else model,
-            inputs,
-            len(verbalizer),
-            prompt=prompt.ids,
-            keep_left=model is None,
-        )
+        rows = CausalRows(self._inputs(template, verbalizer, examples, room))
+        if model is None and soft_tokens and all(rows.inputs.left):
+            return KeptLeftScorer(self.model, rows, len(verbalizer), prompt)
+        return RowScorer(model or self.model, rows, len(verbalizer), prompt, causal_forward)
 
     def _inputs(
         self,

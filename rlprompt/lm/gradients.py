@@ -5,10 +5,11 @@ gradients. A trainer has one prompt, or none, and changes numbers: rows in the p
 (a soft prompt), or parameters of the model itself.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
+import numpy as np
 import torch
 
 from rlprompt.core.prompt import Prompt
@@ -85,54 +86,186 @@ class GradientLM(Protocol):
 
 
 @dataclass(frozen=True)
-class Slot:
-    """Rows of token ids with a gap that is filled with embeddings.
+class Row:
+    """What the LM reads once, and where it answers.
 
     Attributes:
-        ids: right-padded ids, anything in gap and padding, shape (rows, length).
-        lengths: true lengths, shape (rows,).
-        start: where the gap begins, shape (rows,).
+        ids: token ids; ``-1 - n`` stands for row n of a soft prompt.
+        decoder: ids that the decoder of an encoder-decoder reads.
+        at: positions whose logits predict the tokens of label words, one after the other.
     """
 
-    ids: torch.Tensor
-    lengths: torch.Tensor
-    start: torch.Tensor
+    ids: tuple[int, ...]
+    decoder: tuple[int, ...]
+    at: tuple[int, ...]
 
-    @classmethod
-    def of(
-        cls,
-        sides: Sequence[tuple[Sequence[int], Sequence[int]]],
-        gap: int,
-        device: torch.device,
-        pad: int = 0,
-    ) -> "Slot":
-        """Lays out rows of what stands left and right of a gap of ``gap`` tokens."""
-        rows = [(*left, *(pad,) * gap, *right) for left, right in sides]
-        lengths = [len(row) for row in rows]
-        longest = max(lengths)
-        padded = [[*row, *(pad,) * (longest - len(row))] for row in rows]
-        starts = [len(left) for left, _ in sides]
 
-        def tensor(values: Any) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.long, device=device)
+class Rows(Protocol):
+    """The examples of a split in one template, to be filled with a prompt.
 
-        return cls(tensor(padded), tensor(lengths), tensor(starts))
+    A word's score is the sum of the log-probabilities of its tokens, the n-th at the n-th of the
+    positions where a row answers.
+    """
 
     @property
-    def attention_mask(self) -> torch.Tensor:
-        """1 where a token stands and 0 where padding does, shape (rows, length)."""
-        steps = torch.arange(self.ids.shape[1], device=self.ids.device)
-        return (steps[None] < self.lengths[:, None]).long()
+    def words(self) -> Words:
+        """Token ids of every label word."""
 
-    def embedded(self, model: torch.nn.Module, soft: torch.Tensor | None) -> torch.Tensor:
-        """Returns input embeddings with ``soft`` (gap, width) in the gap: (rows, length, width)."""
-        table = cast(Any, model).get_input_embeddings()
-        found: torch.Tensor = table(self.ids)
-        if soft is None or not len(soft):
-            return found
-        places = self.start[:, None] + torch.arange(len(soft), device=found.device)
-        index = places[:, :, None].expand(-1, -1, found.shape[-1])
-        return found.scatter(1, index, soft.to(found.dtype).expand(len(self.ids), -1, -1))
+    @property
+    def word_label(self) -> Sequence[int]:
+        """Label index of each word."""
+
+    @property
+    def asks(self) -> Mapping[Any, Sequence[int]]:
+        """What an example is asked, one row each, and the indices of the words it answers for."""
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut."""
+
+    def row(self, example: int, prompt: Prompt, ask: Any) -> Row:
+        """Returns the row of one example for one of the ``asks``."""
+
+
+#: From the model, embeddings (rows, length, width), their mask and the rows to logits of all
+#: positions (of the decoder, where there is one), shape (rows, length, vocabulary).
+Forward = Callable[[Any, torch.Tensor, torch.Tensor, Sequence[Row]], torch.Tensor]
+
+
+class RowScorer:
+    """Implements :class:`GradientScorer` for all families."""
+
+    def __init__(
+        self, model: torch.nn.Module, rows: Rows, n_labels: int, prompt: Prompt, forward: Forward
+    ) -> None:
+        """Keeps what it is given.
+
+        Args:
+            model: the LM's model, or what was made of it.
+            rows: the examples.
+            n_labels: number of labels.
+            prompt: tokens in the place of the prompt where no soft prompt is given.
+            forward: runs the model.
+        """
+        self.model = model
+        self._rows = rows
+        self._n_labels = n_labels
+        self._prompt = prompt
+        self._forward = forward
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+        return self._rows.n_examples
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut so that prompt and answer fit the context."""
+        return self._rows.truncated
+
+    def choice_logprobs(
+        self, examples: Sequence[int], soft: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """See :meth:`GradientScorer.choice_logprobs`."""
+        rows = self.asked(examples, soft)
+        return self.read(answers(self.model, rows, [soft] * len(rows), self._forward))
+
+    def asked(self, examples: Sequence[int], soft: torch.Tensor | None) -> list[Row]:
+        """Returns the rows of some examples: all examples for the first ask, then for the next."""
+        prompt = self._prompt if soft is None else Prompt(tuple(-1 - n for n in range(len(soft))))
+        return [self._rows.row(e, prompt, ask) for ask in self._rows.asks for e in examples]
+
+    def read(self, found: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Turns the answers of rows into label log-probabilities.
+
+        Args:
+            found: of the rows of :meth:`asked`, each (len(row.at), vocabulary), log-probabilities.
+
+        Returns:
+            Shape (n_examples, n_labels), float32.
+        """
+        asks = list(self._rows.asks.values())
+        size = len(found) // len(asks)
+        columns: dict[int, torch.Tensor] = {}
+        for n, wanted in enumerate(asks):
+            logprobs = torch.stack(list(found[n * size : (n + 1) * size]))
+            for word in wanted:
+                ids = self._rows.words[word]
+                columns[word] = logprobs[:, range(len(ids)), list(ids)].sum(-1)
+        words = torch.stack([columns[n] for n in range(len(columns))], dim=-1)
+        return label_scores(words, self._rows.word_label, self._n_labels)
+
+
+def answers(
+    model: torch.nn.Module,
+    rows: Sequence[Row],
+    softs: Sequence[torch.Tensor | None],
+    forward: Forward,
+) -> list[torch.Tensor]:
+    """Runs rows in one forward.
+
+    Args:
+        model: the LM's model, or what was made of it.
+        rows: what it reads.
+        softs: the soft prompt of each row.
+        forward: runs the model.
+
+    Returns:
+        For each row log-probabilities where it answers, shape (len(row.at), vocabulary), float32.
+    """
+    embedded, mask = embed(model, [row.ids for row in rows], softs)
+    logits = forward(model, embedded, mask, rows)
+    return [logits[n, list(row.at)].float().log_softmax(dim=-1) for n, row in enumerate(rows)]
+
+
+@torch.no_grad()
+def looked_up(model: torch.nn.Module, ids: Sequence[int]) -> torch.Tensor:
+    """Returns what the model reads for tokens, shape (len(ids), width), float32.
+
+    These are rows of its table of embeddings, which some models scale.
+    """
+    table = cast(Any, model).get_input_embeddings()
+    found: torch.Tensor = table(torch.tensor(list(ids), device=table.weight.device))
+    return found.float()
+
+
+def embed(
+    model: torch.nn.Module,
+    rows: Sequence[Sequence[int]],
+    softs: Sequence[torch.Tensor | None],
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Looks up input embeddings and puts soft prompts where they belong.
+
+    Args:
+        model: has the table of embeddings.
+        rows: ids, as in :class:`Row`.
+        softs: the soft prompt of each row, (length, width).
+
+    Returns:
+        Embeddings (rows, length, width), padded at the end, and the mask (rows, length), 1 where a
+        row has a token.
+    """
+    table = cast(Any, model).get_input_embeddings()
+    device = table.weight.device
+    longest = max(map(len, rows))
+    ids = torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows], device=device)
+    lengths = torch.tensor([len(row) for row in rows], device=device)
+    mask = (torch.arange(longest, device=device)[None] < lengths[:, None]).long()
+    found: torch.Tensor = table(ids.clamp(min=0))
+    # Every distinct soft prompt once, one behind the other.
+    distinct = {id(soft): soft for soft in softs if soft is not None and len(soft)}
+    if not distinct:
+        return found, mask
+    sizes = [len(soft) for soft in distinct.values()]
+    first = dict(zip(distinct, np.cumsum([0, *sizes[:-1]]).tolist(), strict=True))
+    offsets = torch.tensor([first.get(id(soft), 0) for soft in softs], device=device)
+    bank = torch.cat([soft.to(found.dtype) for soft in distinct.values()])
+    index = (offsets[:, None] - 1 - ids).clamp(min=0, max=len(bank) - 1)
+    return torch.where((ids < 0)[:, :, None], bank[index], found), mask
 
 
 def label_scores(words: torch.Tensor, word_label: Sequence[int], n_labels: int) -> torch.Tensor:

@@ -9,12 +9,15 @@ import torch
 from torch import nn
 
 from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.prompt import Prompt
 from rlprompt.lm.adapting import with_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
+from rlprompt.lm.gradients import GradientScorer, RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.masked_forward import HeadAtMasks, MaskedBatch, MaskedForward, WholeLogits
-from rlprompt.lm.masked_inputs import mask_token, masked_inputs
+from rlprompt.lm.masked_gradients import MaskedRows, masked_forward
+from rlprompt.lm.masked_inputs import MaskedInputs, mask_token, masked_inputs
 from rlprompt.lm.masked_scorer import MaskedScorer
 from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
 from rlprompt.lm.tokenizer import HFTokenizer
@@ -143,14 +146,7 @@ class MaskedLM:
         examples: Sequence[Example],
         max_prompt_tokens: int,
     ) -> Callable[[MaskedForward], MaskedScorer]:
-        inputs = masked_inputs(
-            self._tokenizer,
-            template,
-            verbalizer,
-            examples,
-            max_prompt_tokens=max_prompt_tokens,
-            context=self.context,
-        )
+        inputs = self._inputs(template, verbalizer, examples, max_prompt_tokens)
         return lambda forward: MaskedScorer(
             self._backbone,
             inputs,
@@ -159,6 +155,37 @@ class MaskedLM:
             forward=forward,
             pad_id=self._pad_id,
         )
+
+    def _inputs(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        max_prompt_tokens: int,
+    ) -> MaskedInputs:
+        return masked_inputs(
+            self._tokenizer,
+            template,
+            verbalizer,
+            examples,
+            max_prompt_tokens=max_prompt_tokens,
+            context=self.context,
+        )
+
+    def bind_gradients(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        *,
+        prompt: Prompt,
+        soft_tokens: int,
+        model: torch.nn.Module | None,
+    ) -> GradientScorer:
+        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        room = max(soft_tokens, len(prompt))
+        rows = MaskedRows(self._inputs(template, verbalizer, examples, room))
+        return RowScorer(model or self.model, rows, len(verbalizer), prompt, masked_forward)
 
     def embeddings(self, ids: Sequence[int]) -> FloatArray:
         """Returns copies of input embedding rows, shape (len(ids), width), float64."""

@@ -9,11 +9,14 @@ import torch
 
 from rlprompt.core.errors import LMError
 from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.prompt import Prompt
 from rlprompt.lm.batching import Limits
+from rlprompt.lm.gradients import GradientScorer, RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.packed import label_logprobs
 from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
 from rlprompt.lm.seq2seq_backbone import Seq2SeqBackbone
+from rlprompt.lm.seq2seq_gradients import Seq2SeqRows, seq2seq_forward
 from rlprompt.lm.seq2seq_inputs import Format, MaskToken, Row, Seq2SeqInputs
 from rlprompt.lm.seq2seq_scorer import OwnLogits, Seq2SeqScorer, SharedEncoder, WordScorer
 from rlprompt.lm.tokenizer import HFTokenizer
@@ -157,6 +160,21 @@ class Seq2SeqLM:
         """Like :meth:`bind`, but always the plain path: the yardstick of tests and benchmarks."""
         inputs = self._inputs(template, verbalizer, examples, max_prompt_tokens)
         return self._scorer(inputs, len(verbalizer), OwnLogits(self._backbone, inputs.words))
+
+    def bind_gradients(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        *,
+        prompt: Prompt,
+        soft_tokens: int,
+        model: torch.nn.Module | None,
+    ) -> GradientScorer:
+        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        room = max(soft_tokens, len(prompt))
+        rows = Seq2SeqRows(self._inputs(template, verbalizer, examples, room))
+        return RowScorer(model or self.model, rows, len(verbalizer), prompt, seq2seq_forward)
 
     def embeddings(self, ids: Sequence[int]) -> FloatArray:
         """Returns copies of input embedding rows, shape (len(ids), width), float64."""

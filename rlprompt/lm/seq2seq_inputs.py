@@ -85,9 +85,12 @@ class Format:
 
     def parts(self, template: Template, fields: Mapping[str, str], text: str) -> list[str]:
         """Returns the rendered text, cut in two where ``{mask}`` stands."""
-        parts = [*template.render_around_mask(fields, text)]
-        if self.mask is not None and template.has_mask:
-            # As the tokenizer itself does around such a token in a text.
+        return self.spaced(template.render_around_mask(fields, text))
+
+    def spaced(self, texts: Sequence[str]) -> list[str]:
+        """Drops the spaces that the tokenizer itself drops at a mask between two texts."""
+        parts = [*texts]
+        if self.mask is not None and len(parts) > 1:
             parts[0] = parts[0].rstrip() if self.mask.takes_left_space else parts[0]
             parts[1] = parts[1].lstrip() if self.mask.takes_right_space else parts[1]
         return parts
@@ -158,7 +161,7 @@ class Seq2SeqInputs:
 
         Each text is rendered and tokenized as a whole: what a user of the prompt's text gets.
         """
-        texts = [prompt_text(self._form.tokenizer, self._template, prompt) for prompt in prompts]
+        texts = [self._text(prompt) for prompt in prompts]
         asked = [(fields, text) for text in texts for fields in self._fields]
         rows = self._rows(asked)
         # Rare: next to other text a prompt can be more tokens than it is by itself.
@@ -166,6 +169,34 @@ class Seq2SeqInputs:
             fields, text = asked[n]
             (rows[n],) = self._rows([(self._fit(fields, text, 0), text)])
         return rows
+
+    def row_of(self, example: int, prompt: Prompt) -> Row:
+        """Returns the row of one example and one prompt.
+
+        A soft prompt, whose ids are negative, has no text: what stands around it is tokenized apart
+        from it, and a decoder that reads the text up to the mask (BART's) reads it without.
+        """
+        if not prompt.ids or min(prompt.ids) >= 0:
+            fields, text = self._fields[example], self._text(prompt)
+            (row,) = self._rows([(fields, text)])
+            if self._excess(row) > 0:
+                (row,) = self._rows([(self._fit(fields, text, 0), text)])
+            return row
+        form, template = self._form, self._template
+        (bare,) = self._rows([(self._fields[example], "")])
+        sides = template.sides(self._fields[example])
+        parts: list[tuple[int, ...]] = [()]
+        for side, part in zip(sides, (*prompt.parts(template.sizes), ()), strict=True):
+            # A side with {mask} has two texts; the second begins the second part.
+            first, *second = form.spaced(side)
+            parts[-1] += form.tokenizer.encode(first)
+            parts += [form.tokenizer.encode(text) for text in second]
+            parts[-1] += part
+        row = form.row(parts, ())
+        return Row(row.encoder, bare.decoder)
+
+    def _text(self, prompt: Prompt) -> str:
+        return prompt_text(self._form.tokenizer, self._template, prompt)
 
     def _rows(self, asked: Sequence[tuple[Mapping[str, str], str]]) -> list[Row]:
         form, encode_all = self._form, self._form.tokenizer.encode_all

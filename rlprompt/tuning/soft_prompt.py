@@ -17,6 +17,7 @@ from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.events import OnEvent
 from rlprompt.core.prompt import Prompt
+from rlprompt.lm.gradients import looked_up
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
@@ -188,32 +189,31 @@ class SoftPrompt:
 
     def _start(self, problem: Problem, template: Template, seed: int) -> torch.Tensor:
         """Returns the rows before training, shape (length, width)."""
-        lm, generator = problem.lm, np.random.default_rng([seed, 1])
+        generator = np.random.default_rng([seed, 1])
         if self.init == "random":
-            width = problem.lm.embeddings([0]).shape[1]
-            rows = generator.uniform(-SPREAD, SPREAD, (self.length, width))
-        elif self.init == "text":
+            like = looked_up(problem.lm.model, [0])
+            rows = generator.uniform(-SPREAD, SPREAD, (self.length, like.shape[1]))
+            return torch.as_tensor(rows, dtype=torch.float32, device=like.device)
+        if self.init == "text":
             ids = self._text_ids(problem, template)
-            length = self.length or len(ids)
-            rows = lm.embeddings([ids[n % len(ids)] for n in range(length)])
+            chosen = [ids[n % len(ids)] for n in range(self.length or len(ids))]
         else:
-            vocabulary = build_vocabulary(
-                lm.tokenizer,
-                problem.task.verbalizer,
-                template,
-                size=FREQUENT,
-                language=problem.task.language,
-            )
-            words = [
-                token
-                for word in problem.task.verbalizer.flat
-                for token in lm.tokenizer.encode(template.answer_prefix + word)
-            ]
-            first = words[: self.length] if self.init == "labels" else []
-            rest = generator.choice(vocabulary.token_ids, self.length - len(first))
-            rows = lm.embeddings([*first, *rest.tolist()])
-        like = next(problem.lm.model.parameters())
-        return torch.as_tensor(rows, dtype=torch.float32, device=like.device)
+            chosen = self._words(problem, template, generator)
+        return looked_up(problem.lm.model, chosen)
+
+    def _words(
+        self, problem: Problem, template: Template, generator: np.random.Generator
+    ) -> list[int]:
+        """Returns tokens of label words, if these are asked for, then of sampled frequent words."""
+        tokenizer, verbalizer = problem.lm.tokenizer, problem.task.verbalizer
+        language = problem.task.language
+        vocabulary = build_vocabulary(
+            tokenizer, verbalizer, template, size=FREQUENT, language=language
+        )
+        words = [tokenizer.encode(template.answer_prefix + word) for word in verbalizer.flat]
+        first = [token for word in words for token in word] if self.init == "labels" else []
+        rest = generator.choice(vocabulary.token_ids, max(0, self.length - len(first)))
+        return [*first[: self.length], *rest.tolist()]
 
     def _text_ids(self, problem: Problem, template: Template) -> tuple[int, ...]:
         """Returns the tokens of the init text.

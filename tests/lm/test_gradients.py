@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.gradients import Slot, stems_of
+from rlprompt.lm.gradients import embed, stems_of
 from rlprompt.tasks.template import Template
 from rlprompt.testing import CAUSAL_FAMILIES, PACKED_FAMILIES
 
@@ -63,17 +63,18 @@ def test_gradients_with_kept_left_sides_are_those_of_whole_forwards(
     assert all(parameter.grad is None for parameter in lm.model.parameters())
 
 
-def test_the_gap_is_filled_row_by_row():
+def test_soft_rows_stand_where_their_ids_do():
     table = torch.nn.Embedding(10, 2)
     model = torch.nn.Module()
     model.get_input_embeddings = lambda: table
-    slot = Slot.of([((1, 2), (3,)), ((), (4, 5, 6))], 2, torch.device("cpu"))
-    assert slot.lengths.tolist() == [5, 5]
-    soft = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
-    found = slot.embedded(model, soft)
-    torch.testing.assert_close(found[0, 2:4], soft)
-    torch.testing.assert_close(found[1, :2], soft)
-    torch.testing.assert_close(found[0, [0, 1, 4]], table.weight[[1, 2, 3]])
+    soft, other = torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([[5.0, 6.0]])
+    rows = [(1, -1, -2, 3), (4, -1), (5,), (-2, -1)]
+    found, mask = embed(model, rows, [soft, other, None, soft])
+    assert mask.tolist() == [[1, 1, 1, 1], [1, 1, 0, 0], [1, 0, 0, 0], [1, 1, 0, 0]]
+    torch.testing.assert_close(found[0], torch.stack([*table.weight[[1]], *soft, table.weight[3]]))
+    torch.testing.assert_close(found[1, :2], torch.stack([table.weight[4], other[0]]))
+    torch.testing.assert_close(found[2, 0], table.weight[5])
+    torch.testing.assert_close(found[3, :2], soft.flip(0))
 
 
 def test_words_share_the_stems_that_they_are_read_behind():
