@@ -16,7 +16,10 @@ Reward = Annotated[str | None, typer.Option(help="Reward, or module:function.")]
 VocabularySize = Annotated[int | None, typer.Option(help="Tokens that a prompt may be made of.")]
 WholeWords = Annotated[bool | None, typer.Option(help="Only whole words of the task's language.")]
 TestLimit = Annotated[int | None, typer.Option(help="Score only the first so many test examples.")]
-Template = Annotated[str | None, typer.Option(help="E.g. '{text}{prompt}'.")]
+Template = Annotated[
+    str | None,
+    typer.Option(help="E.g. '{text}{prompt}', or '{prompt:2} {text} {prompt:3} {mask}'."),
+]
 Words = Annotated[list[str] | None, typer.Option(help="Label word LABEL=WORD; repeatable.")]
 Column = Annotated[
     list[str] | None, typer.Option(help="Column of a field, text=NAME or label=NAME; repeatable.")

@@ -91,8 +91,8 @@ class PromptRecord:
     """A prompt as it is shipped.
 
     Attributes:
-        ids: token ids.
-        text: exact text for the template's slot; ``prompt.txt`` holds the same.
+        ids: token ids, all slots together; which stand in which slot is for the text to say.
+        text: exact text for the template's slots; ``prompt.txt`` holds the same.
         tokens: text of each token.
         retokenizes: whether every train example, rendered with the text and encoded as one string,
             holds exactly these ids.

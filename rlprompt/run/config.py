@@ -44,7 +44,7 @@ class RunConfig:
         seed: of the agents.
         shots: train examples a label (dev has as many); None for the task's own number.
         split_seed: of the few-shot draw.
-        length: tokens of a prompt.
+        length: tokens of a prompt; where the template's slots have sizes, these together.
         reward: registered name or import path ``module:function``.
         racing: whether prompts are scored on part of train first and dropped where they fall
             behind (:mod:`rlprompt.objective.racing`).

@@ -52,7 +52,7 @@ class TaskConfig:
         template: see :class:`Template`.
         answer_prefix: see :class:`Template`.
         words: words of each label; empty where the label names are the words.
-        manual_prompts: texts exactly as they stand in the slot.
+        manual_prompts: texts exactly as they stand in the slot, see :class:`Task`.
         shots: examples a class in train, and in dev; a folder brings its own.
         test_size: upper limit for the size of test.
         language: code of the language, e.g. 'en'.

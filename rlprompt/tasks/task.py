@@ -28,7 +28,8 @@ class Task:
         dev: examples to select with.
         test: examples to report on; opens once.
         manual_prompts: what a person would write, texts exactly as they stand in the slot (with a
-            leading space where the template has none); the controls a learned prompt must beat.
+            leading space where the template has none; with ``||`` between several slots); the
+            controls a learned prompt must beat.
         version: changes whenever the same name, seed and shots would give other examples.
         language: code of the language the inputs are in, e.g. 'en'.
         reports: what was dropped when the splits were made, one sentence each.

@@ -7,6 +7,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from rlprompt.agents.sb3.elites import EliteEpisodes, Moments
 from rlprompt.agents.sb3.vec_env import PromptVecEnv
 from rlprompt.core.errors import SearchOver
+from rlprompt.core.prompt import Prompt
 
 LENGTH, ACTIONS = 4, 8
 
@@ -96,6 +97,16 @@ def test_kept_tokens_are_those_of_elites_and_free_ones_differ(most_free, make):
     for position in range(LENGTH):
         theirs = {prompt[position] for prompt in best}
         assert {*chosen[~free[:, position], position].tolist()} <= theirs
+
+
+def test_prompts_that_no_episode_writes_are_no_elites(make):
+    env = make(1.0)
+    best = env._best()
+    ids = tuple(env._token_ids[a] for a in (7, 6, 5, 4))
+    env._objective.archive.add(Prompt(ids, sizes=(1,)), 99.0, 1)
+    assert [reward for _, reward in env._best()] == [reward for _, reward in best]
+    env._objective.archive.add(Prompt(ids), 98.0, 1)
+    assert env._best()[0][1] == 98
 
 
 def test_rewards_are_gains_over_the_parent_in_units_of_their_spread(make):

@@ -7,6 +7,7 @@ import pytest
 
 from rlprompt.agents.genetic import Genetic
 from rlprompt.agents.hill_climb import HillClimb
+from rlprompt.agents.moves import Search
 from rlprompt.agents.protocol import make_agent
 from rlprompt.core.errors import BudgetExhausted, ConfigError
 from rlprompt.core.prompt import Prompt
@@ -27,6 +28,14 @@ def bests():
         return given.objective.archive.best.reward
 
     return best_of_random
+
+
+def test_prompts_that_no_actions_write_have_none(planted):
+    problem = planted().problem
+    search = Search(problem, seed=0, on_event=lambda event: None)
+    prompt = problem.prompt([3, 1, 2])
+    assert search.actions_of(prompt) == (3, 1, 2)
+    assert search.actions_of(Prompt(prompt.ids, sizes=(1,))) is None
 
 
 @pytest.fixture

@@ -45,6 +45,8 @@ def table(tmp_path):
         (["--budget", "0"], "budget must be 1 or more, not 0."),
         (["--budget", "much"], "valid integer"),
         (["--length", "0"], "length must be 1 or more, not 0."),
+        (["--template", "{text}{prompt}{prompt}"], "write e.g. '{text}{prompt:2}{prompt:2}'"),
+        (["--template", "{prompt:1} {text} {prompt:1}"], "hold 2 tokens, not 5: give --length 2"),
         (["--seed", "-1"], "seed must be 0 or more, not -1."),
         (["--dtype", "float33"], "Unknown dtype 'float33'. Did you mean 'float32'?"),
         (["--config", "no-such.toml"], "No configuration file no-such.toml."),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rlprompt.core.prompt import Prompt
 from rlprompt.rewards.functions import calibrated_log_likelihood
 
 #: Seeds of the searches that ``Counted`` was asked for.
@@ -47,6 +48,15 @@ class Flaky:
         score_some(problem)
         if not Path(self.until).exists():
             raise OSError("a passing cloud")
+
+
+@dataclass(frozen=True)
+class Merges:
+    """Scores one prompt of two pieces that are one word in its text, and a word."""
+
+    def optimize(self, problem, *, seed, on_event):
+        ids = problem.lm.tokenizer.hf.convert_tokens_to_ids(["the", "##y", "film"])
+        problem.objective.evaluate([Prompt(tuple(ids))])
 
 
 @dataclass(frozen=True)

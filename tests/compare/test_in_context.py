@@ -109,6 +109,14 @@ def test_the_text_in_other_templates(source, manual, expected, task, frozen, tin
 def test_with_prompt_keeps_literal_braces():
     assert with_prompt(Template("{text} {prompt}"), "a {b}") == "{text} a {{b}}"
     assert with_prompt(Template("{text} {prompt}!"), "") == "{text}!"
+    assert with_prompt(Template("{{prompt}}: {text}{prompt}"), " so") == "{{prompt}}: {text} so"
+
+
+def test_with_prompt_fills_every_slot():
+    template = Template("{prompt:2} {text} {prompt:2}: {mask}")
+    assert with_prompt(template, "a||b {c}") == "a {text} b {{c}}: {mask}"
+    assert with_prompt(template, "||b") == " {text} b: {mask}"
+    assert with_prompt(template, "") == " {text}: {mask}"
 
 
 def test_calibration_and_scores_are_on_what_is_not_shown(task, frozen, tiny_lm, bound):

@@ -2,6 +2,7 @@ import importlib
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import gymnasium
 import numpy as np
@@ -172,6 +173,17 @@ def test_log_is_shared_in_the_process_and_written(prompt_settings, tmp_path):
 def test_wrong_settings_are_refused(prompt_settings, settings, message):
     with pytest.raises(ConfigError, match=message):
         gymnasium.make("rlprompt/Prompt-v0", **{**prompt_settings, **settings})
+
+
+def test_prompts_have_to_fill_the_slots_of_the_template(prompt_settings, tmp_path):
+    task = tmp_path / "films.toml"
+    films = Path(prompt_settings["task"])
+    values = films.read_text(encoding="utf-8").replace("films.csv", str(films.parent / "films.csv"))
+    task.write_text(f'template = "{{text}} {{prompt:3}}"\n{values}', encoding="utf-8")
+    settings = {**prompt_settings, "task": str(task)}
+    assert gymnasium.make("rlprompt/Prompt-v0", **settings, length=3)
+    with pytest.raises(ConfigError, match="hold 3 tokens, not 5"):
+        gymnasium.make("rlprompt/Prompt-v0", **settings)
 
 
 def test_a_misspelt_setting_is_named(registered):

@@ -19,6 +19,7 @@ from rlprompt.testing import PlantedLM, save_tiny
         ("{text}{prompt}: {{mask}}", " ", "{text}{prompt}: {{mask}} {mask}."),
         ("{text}{prompt}", "", "{text}{prompt}{mask}."),
         ("{mask} {prompt} {text}", " ", "{mask} {prompt} {text}"),
+        ("{prompt:2} {text} {prompt:3}", " ", "{prompt:2} {text} {prompt:3} {mask}."),
     ],
 )
 def test_a_mask_is_put_where_the_answer_would_follow(source, prefix, expected):
@@ -32,6 +33,7 @@ def test_a_mask_is_put_where_the_answer_would_follow(source, prefix, expected):
         ("{text} {prompt} {mask}", "{text} {prompt}"),
         ("{text} {prompt} {mask} .", "{text} {prompt}"),
         ("{text} {{mask}} {prompt}: {mask}!", "{text} {{mask}} {prompt}:"),
+        ("{prompt:2} {text} {prompt:3} {mask}.", "{prompt:2} {text} {prompt:3}"),
     ],
 )
 def test_a_mask_at_the_end_is_taken_out(source, expected):
@@ -49,6 +51,8 @@ def test_there_and_back(source):
         ("{mask} {prompt} {text}", "'{text}{prompt}'"),
         ("{prompt}: {mask} {one} {two}", "'{one} {two}{prompt}'"),
         ("{text} {prompt} It is {mask}, they say", "'{text} {prompt} It is'"),
+        ("{prompt:1} {text} {prompt:2} {mask}, they say", "'{text} {prompt}'"),
+        ("{prompt:1} {mask} {text} {prompt:2}", "'{text}{prompt}'"),
     ],
 )
 def test_a_mask_with_words_behind_it_is_refused(source, instead):

@@ -184,10 +184,34 @@ def test_no_prompts_give_no_scores(make_lm, examples, one_token):
             assert scorer.choice_logprobs([]).shape == (0, len(examples), 2)
 
 
+def test_a_single_slot_may_have_a_size(make_lm, examples, prompts, one_token):
+    with_size, without = (
+        make_lm("gpt2").bind(Template(source), one_token, examples, max_prompt_tokens=6)
+        for source in ("{text}{prompt:6}", "{text}{prompt}")
+    )
+    expected = without.choice_logprobs(prompts)
+    np.testing.assert_array_equal(with_size.choice_logprobs(prompts), expected)
+
+
 @pytest.mark.parametrize(
     ("source", "words", "message"),
     [
         ("{text}{prompt}{mask}", ("bad", "good"), r"has \{mask\}.*write '\{text\}\{prompt\}'"),
+        (
+            "{prompt:2} {text} {prompt:3} {mask}.",
+            ("bad", "good"),
+            r"has 2 slots .* a causal LM takes one: write e.g. '\{text\} \{prompt\}'",
+        ),
+        (
+            "{text}: {prompt:1}{prompt:2}",
+            ("bad", "good"),
+            r"has 2 slots .* a causal LM takes one: write e.g. '\{text\}:\{prompt\}'",
+        ),
+        (
+            "{prompt:1} {mask} {text} {prompt:1}",
+            ("bad", "good"),
+            r"write e.g. '\{text\}\{prompt\}'",
+        ),
         ("{text}{prompt}: ", ("bad", "good"), r"ends with a space.*write '\{text\}\{prompt\}:'"),
         ("{txt}{prompt}", ("bad", "good"), "asks for {txt}.*Did you mean 'text'"),
         ("{text}{prompt}", ("bad", "<|endoftext|>"), "does not know the label word"),

@@ -222,6 +222,20 @@ def test_long_text_is_cut_and_prompt_and_mask_survive(family, source, verbalizer
         np.testing.assert_allclose(row, expected, atol=1e-4)
 
 
+def test_an_empty_slot_takes_no_more_room_than_there_is():
+    # By itself XLM-R's full stop is two tokens, right after a word it is one.
+    lm = lm_of("xlm-roberta")
+    template = Template("{text} {prompt:1} {mask} {prompt:1}.")
+    for words, room, dots in ((200, 1, 1), (200, 2, 2), (20, 1, 2)):
+        given = [Example({"text": "film " * words}, 0)]
+        scorer = lm.bind(template, ONE, given, max_prompt_tokens=room)
+        prompt = prompt_of(lm.tokenizer, template, "short")
+        ids, at = scorer._masked.row(0, prompt, 1)
+        assert len(ids) <= lm.context
+        assert len(ids) - at - 2 == dots
+        assert np.isfinite(scorer.choice_logprobs([prompt])).all()
+
+
 @pytest.mark.parametrize("text", ["good film", "☃ ☃ ☃", "🎬" * 40, "don't " * 40])
 def test_cutting_ends_whatever_the_text(family, text):
     for room in range(4):

@@ -1,5 +1,6 @@
 import importlib.metadata
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -7,6 +8,7 @@ from rlprompt.core.errors import ConfigError, DataError
 from rlprompt.tasks import movie_reviews
 from rlprompt.tasks.registry import TASKS, load_task
 from rlprompt.tasks.task import Task
+from rlprompt.tasks.template import Template
 
 WORDS = {"0": "bad", "1": "good"}
 
@@ -80,10 +82,28 @@ def test_words_of_a_registered_task_can_be_replaced(small):
 
 
 @pytest.mark.parametrize(
-    ("template", "prompts"), [("{text} {prompt}", ("It was",)), ("{prompt}\n{text}", ())]
+    ("template", "prompts"),
+    [
+        ("{text} {prompt}", ("It was",)),
+        ("{prompt}\n{text}", ()),
+        ("{text} {prompt:2} {mask} {prompt:1}", ("It was",)),
+        ("{prompt:2} {text} {prompt:1}", ()),
+    ],
 )
 def test_manual_prompts_follow_a_new_template_or_fall_away(small, template, prompts):
     assert load_task(small, 0, 3, template=template).manual_prompts == prompts
+
+
+def test_manual_prompts_of_several_slots_fall_away_with_a_slot(small, monkeypatch):
+    several = "{text}{prompt:1} {mask}{prompt:2}"
+    build = TASKS.get_any(small)
+    task = replace(build(0, 3), template=Template(several), manual_prompts=(" It|| was",))
+    monkeypatch.setattr("rlprompt.tasks.registry.TASKS.get_any", lambda name: lambda *_: task)
+    spaced = load_task(small, 0, 3, template="{text} {prompt:1} {mask} {prompt:2}")
+    assert spaced.manual_prompts == ("It||was",)
+    fallen = load_task(small, 0, 3, template="{text} {prompt}")
+    assert fallen.manual_prompts == ()
+    assert "do not suit the template '{text} {prompt}'" in fallen.reports[-1]
 
 
 def test_a_registered_task_takes_no_other_data(small):

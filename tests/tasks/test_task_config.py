@@ -99,7 +99,7 @@ def test_a_folder_with_a_test_file_is_refused(write):
 
 
 def test_a_template_without_prompt_is_refused_when_the_file_is_read(write):
-    with pytest.raises(TemplateError, match=r"must hold .prompt. exactly once"):
+    with pytest.raises(TemplateError, match=r"has no .prompt., where the learned prompt goes"):
         TaskConfig.load(write('data = "x.csv"\ntemplate = "{text}"'))
 
 

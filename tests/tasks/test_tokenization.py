@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from rlprompt.core.prompt import Prompt
@@ -88,8 +88,16 @@ def test_tokens_that_merge_stay_in_their_slot():
 TEXTS = st.lists(st.sampled_from((*COMMON_WORDS[:9], "|", "||", " ", "ugh", "!")), max_size=9)
 
 
+def test_a_bar_before_the_separator_that_loses_its_space_goes_to_the_next_slot():
+    tokenizer = tokenizer_of("bert")
+    prompt = prompt_of(tokenizer, TEMPLATE, "so| ||it")
+    parts = prompt.parts(TEMPLATE.sizes)
+    assert [tokenizer.decode(part) for part in parts] == [" so", " | it"]
+
+
 @settings(max_examples=150, deadline=None)
 @given(family=st.sampled_from(FAMILIES), source=st.sampled_from(SOURCES), words=TEXTS)
+@example(family="bert", source=TEMPLATE.source, words=["so", "|", " ", "||", "it"])
 def test_what_is_read_from_a_text_is_canonical(family, source, words):
     tokenizer, template = tokenizer_of(family), Template(source)
     prompt = prompt_of(tokenizer, template, "".join(words))

@@ -125,6 +125,16 @@ def test_tokens_that_merge_with_the_template_are_dropped(bpe):
     assert [c.text for c in left] == [" film"]
 
 
+def test_tokens_that_merge_with_the_template_in_any_slot_are_dropped(bpe):
+    for n, merged in enumerate((": the", "( film")):
+        bpe.pieces.append(merged)
+        bpe.ids[merged] = len(bpe.pieces) - 1
+        candidates = [Candidate(bpe.ids[t], t) for t in (" film", " the", " was")]
+        source = "note: {prompt:1} {text}\n({prompt:1}{mask}("
+        left = round_trips(bpe, Template(source))(candidates)
+        assert [c.text for c in left] == ([" film", " was"], [" was"])[n]
+
+
 def test_languages_without_spaces_keep_short_words_without_one(bpe):
     bpe.pieces += ["电影", "好"]
     bpe.ids.update({piece: i for i, piece in enumerate(bpe.pieces)})
