@@ -5,9 +5,10 @@ scores. Each environment has an objective of its own, hence its own budget, ledg
 """
 
 import atexit
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Unpack
+from typing import TYPE_CHECKING, NamedTuple, Unpack
 
 from rlprompt.core.ledger import Budget
 from rlprompt.envs.episodes import EpisodeRules, RuleSettings
@@ -34,6 +35,8 @@ class PromptSettings(RuleSettings, total=False):
     lm: str
     shots: int | None
     split_seed: int
+    template: str | None
+    words: Mapping[str, str | Sequence[str]] | None
     reward: str
     vocabulary_size: int
     budget: int | None
@@ -46,6 +49,8 @@ def prompt_parts(
     lm: str = "smollm2",
     shots: int | None = None,
     split_seed: int = 0,
+    template: str | None = None,
+    words: Mapping[str, str | Sequence[str]] | None = None,
     reward: str = "calibrated_log_likelihood",
     vocabulary_size: int = 2000,
     budget: int | None = None,
@@ -56,9 +61,11 @@ def prompt_parts(
 
     Args:
         task: registered name, ``.toml`` file, data file or folder of a task.
-        lm: alias, hub id, folder or ``.gguf`` file of a causal LM.
+        lm: alias, hub id, folder or ``.gguf`` file of an LM of any family.
         shots: examples a class in train; None for the task's own number, else 16.
         split_seed: seed of the few-shot draw.
+        template: in place of the task's own; a masked LM needs one with ``{mask}``.
+        words: label to word or words, in place of the task's own.
         reward: registered name or import path of a reward.
         vocabulary_size: upper limit for the number of actions; the most frequent words are kept.
         budget: LM forwards, one an example and prompt; None for no limit. It counts for one
@@ -75,12 +82,22 @@ def prompt_parts(
         RunError: the log cannot be opened, or another process writes to it.
     """
     length = EpisodeRules(**rules).length
-    _task(task, split_seed, shots).template.check_length(length)
+    asked = _Asked(
+        task,
+        split_seed,
+        shots,
+        template,
+        # Texts and tuples, so that it can be looked up.
+        None
+        if words is None
+        else tuple((k, (v,) if isinstance(v, str) else tuple(v)) for k, v in words.items()),
+    )
+    _task(asked).template.check_length(length)
     limit = NO_LIMIT if budget is None else Budget(budget)
     reward_function = REWARDS.get(reward)
     where = None if log is None else str(Path(log).expanduser().resolve())
     objective = Objective(
-        _scorer(lm, task, split_seed, shots, length, where),
+        _scorer(lm, asked, length, where),
         _lm(lm).tokenizer,
         reward_function,
         limit,
@@ -88,7 +105,7 @@ def prompt_parts(
         # A learner outside this package counts its own steps, and may well stay at one prompt.
         stall_calls=None,
     )
-    return objective, _vocabulary(lm, task, split_seed, shots, vocabulary_size), rules
+    return objective, _vocabulary(lm, asked, vocabulary_size), rules
 
 
 def make_prompt_env(
@@ -136,16 +153,30 @@ def _lm(name: str) -> "FrozenLM":
     return load_lm(LMConfig(name=name))
 
 
-@lru_cache(maxsize=4)
-def _task(name: str, split_seed: int, shots: int | None) -> Task:
-    return load_task(name, split_seed, shots)
+class _Asked(NamedTuple):
+    """What decides a task."""
+
+    task: str
+    split_seed: int
+    shots: int | None
+    template: str | None
+    words: tuple[tuple[str, str | Sequence[str]], ...] | None
 
 
 @lru_cache(maxsize=4)
-def _vocabulary(
-    lm: str, task: str, split_seed: int, shots: int | None, size: int
-) -> ActionVocabulary:
-    loaded = _task(task, split_seed, shots)
+def _task(asked: _Asked) -> Task:
+    return load_task(
+        asked.task,
+        asked.split_seed,
+        asked.shots,
+        template=asked.template,
+        words=None if asked.words is None else dict(asked.words),
+    )
+
+
+@lru_cache(maxsize=4)
+def _vocabulary(lm: str, asked: _Asked, size: int) -> ActionVocabulary:
+    loaded = _task(asked)
     return build_vocabulary(
         _lm(lm).tokenizer,
         loaded.verbalizer,
@@ -156,9 +187,7 @@ def _vocabulary(
 
 
 @lru_cache(maxsize=4)
-def _scorer(
-    lm: str, task: str, split_seed: int, shots: int | None, length: int, log: str | None
-) -> SplitScorer:
-    loaded = _task(task, split_seed, shots)
+def _scorer(lm: str, asked: _Asked, length: int, log: str | None) -> SplitScorer:
+    loaded = _task(asked)
     question = Question(loaded.template, loaded.verbalizer, length)
     return SplitScorer(_lm(lm), question, loaded.train, _log(log))

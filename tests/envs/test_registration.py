@@ -1,5 +1,6 @@
 import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rlprompt.envs
-from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError
+from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, TemplateError
 from rlprompt.envs import PromptEnv, PromptVectorEnv, make
 from rlprompt.envs.planted import planted_actions
 from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.testing import tiny_masked
 
 VARIANTS = [
     {},
@@ -184,6 +186,26 @@ def test_prompts_have_to_fill_the_slots_of_the_template(prompt_settings, tmp_pat
     assert gymnasium.make("rlprompt/Prompt-v0", **settings, length=3)
     with pytest.raises(ConfigError, match="hold 3 tokens, not 5"):
         gymnasium.make("rlprompt/Prompt-v0", **settings)
+
+
+def test_a_masked_lm_takes_a_template_and_words(prompt_settings, tmp_path):
+    for part in tiny_masked("bert"):
+        part.save_pretrained(tmp_path / "lm")
+    given = {**prompt_settings, "lm": str(tmp_path / "lm"), "length": 2}
+    env = gymnasium.make("rlprompt/Prompt-v0", **given)
+    env.reset(seed=0)
+    env.step(1)
+    with pytest.raises(TemplateError, match=re.escape("has no {mask}")):
+        env.step(2)
+    words = {"negative": "not good", "positive": ["fine"]}
+    env = gymnasium.make(
+        "rlprompt/Prompt-v0", **given, template="{text} {prompt} {mask} .", words=words
+    )
+    assert "good" not in " ".join(env.unwrapped.vocabulary.texts)
+    env.reset(seed=0)
+    rewards = [env.step(action)[1] for action in (1, 2)]
+    assert rewards[0] == 0
+    assert rewards[1] < 0
 
 
 def test_a_misspelt_setting_is_named(registered):
