@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rlprompt.core.result import Result
     from rlprompt.lm.loading import LMConfig, load_lm
     from rlprompt.run.config import RunConfig
+    from rlprompt.run.multi_task import Learned, MultiTaskPredictor
     from rlprompt.run.optimize import optimize
     from rlprompt.run.predictor import Prediction, Predictor, load
     from rlprompt.tasks.registry import load_task
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "LMConfig": "rlprompt.lm.loading",
+    "Learned": "rlprompt.run.multi_task",
+    "MultiTaskPredictor": "rlprompt.run.multi_task",
     "Prediction": "rlprompt.run.predictor",
     "Predictor": "rlprompt.run.predictor",
     "Result": "rlprompt.core.result",
@@ -33,6 +36,8 @@ _HOMES = {
 
 __all__ = [
     "LMConfig",
+    "Learned",
+    "MultiTaskPredictor",
     "Prediction",
     "Predictor",
     "Result",

@@ -155,7 +155,7 @@ class RowScorer:
         self._rows = rows
         self._n_labels = n_labels
         self._prompt = prompt
-        self._forward = forward
+        self.forward = forward
 
     @property
     def n_examples(self) -> int:
@@ -172,7 +172,7 @@ class RowScorer:
     ) -> torch.Tensor:
         """See :meth:`GradientScorer.choice_logprobs`."""
         rows = self.asked(examples, soft)
-        return self.read(answers(self.model, rows, [soft] * len(rows), self._forward))
+        return self.read(answers(self.model, rows, [soft] * len(rows), self.forward))
 
     def asked(self, examples: Sequence[int], soft: torch.Tensor | None) -> list[Row]:
         """Returns the rows of some examples: all examples for the first ask, then for the next."""

@@ -96,7 +96,7 @@ class Predictor:
         Raises:
             TemplateError: a text lacks an input field.
         """
-        examples = [Example(self._fields(text), 0) for text in texts]
+        examples = [Example(fields_of(self._template, text), 0) for text in texts]
         probabilities = np.exp(calibrate(self._logprobs(examples), self._bias))
         return [
             Prediction(
@@ -127,17 +127,23 @@ class Predictor:
             blocks.append(scorer.choice_logprobs([self.prompt])[0])
         return np.concatenate(blocks)
 
-    def _fields(self, text: str | Mapping[str, str]) -> Mapping[str, str]:
-        if not isinstance(text, str):
-            self._template.check_fields(text)
-            return text
-        fields = self._template.fields
-        if len(fields) != 1:
-            raise TemplateError(
-                f"The template has the fields {', '.join(fields)}: give each input as a mapping, "
-                f"e.g. {{{fields[0]!r}: '...', {fields[1]!r}: '...'}}."
-            )
-        return {fields[0]: text}
+
+def fields_of(template: Template, text: str | Mapping[str, str]) -> Mapping[str, str]:
+    """Returns a text as the input fields of a template.
+
+    Raises:
+        TemplateError: a field is missing, or a bare text is given for a template with several.
+    """
+    if not isinstance(text, str):
+        template.check_fields(text)
+        return text
+    fields = template.fields
+    if len(fields) != 1:
+        raise TemplateError(
+            f"The template has the fields {', '.join(fields)}: give each input as a mapping, "
+            f"e.g. {{{fields[0]!r}: '...', {fields[1]!r}: '...'}}."
+        )
+    return {fields[0]: text}
 
 
 def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = None) -> Predictor:
