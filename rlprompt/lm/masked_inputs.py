@@ -35,8 +35,8 @@ class MaskedInputs:
     Attributes:
         inputs: ids around the prompt's slots; the mask token's id is in them once. A scorer repeats
             it for words of several tokens.
-        joined: gives these ids for an example and a prompt that leaves slots empty: what stands
-            left and right of an empty slot is one text.
+        joined: gives the ids around those slots that are filled, for an example and, slot by slot,
+            whether it is; what stands left and right of an empty slot is one text.
         sizes: tokens of each of the template's slots, see :meth:`Prompt.parts`.
         mask_id: the mask token's id.
         context: most tokens that the LM reads; None for any number.
