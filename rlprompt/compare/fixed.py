@@ -93,10 +93,7 @@ def in_context(run: Parts, manual: Prompt, ledger: Ledger) -> Contestant:
     text = prompt_text(tokenizer, task.template, manual)
     words = task.verbalizer.words
     demonstrations = "".join(
-        task.template.render(example.fields, text)
-        + task.template.answer_prefix
-        + words[example.label][0]
-        + "\n\n"
+        answered(task.template, example, text, words[example.label][0]) + "\n\n"
         for example in shown
     )
     template = Template("{prompt}" + with_prompt(task.template, text), task.template.answer_prefix)
@@ -116,6 +113,13 @@ def in_context(run: Parts, manual: Prompt, ledger: Ledger) -> Contestant:
         run.reward(evaluation_on([train], prompt, train)),
         SplitScores.of(evaluation_on([dev], prompt, train)),
     )
+
+
+def answered(template: Template, example: Example, text: str, word: str) -> str:
+    """Returns a rendered example with its answer: where ``{mask}`` stands, or else at the end."""
+    if template.has_mask:
+        return word.join(template.render_around_mask(example.fields, text))
+    return template.render(example.fields, text) + template.answer_prefix + word
 
 
 def deal_demonstrations(

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from rlprompt import RunConfig
-from rlprompt.compare.fixed import deal_demonstrations, in_context, with_prompt
+from rlprompt.compare.fixed import answered, deal_demonstrations, in_context, with_prompt
 from rlprompt.core.errors import ConfigError
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
@@ -183,3 +183,11 @@ def test_demonstrations_that_do_not_fit_the_context_are_left_out(comparison, fro
     assert f"in-context: {failure['error']}" in comparison.lines
     assert {row["method"] for row in result["runs"]} == {"random", "genetic", "empty", "manual"}
     assert comparison.tested()["fixed"]["in-context"] == {"error": failure["error"]}
+
+
+def test_a_demonstration_has_its_answer_where_the_mask_stands():
+    example = Example({"text": "a dull film"}, 0)
+    assert answered(Template("{text} {prompt}"), example, "so", "bad") == "a dull film so bad"
+    masked = Template("{text} {prompt}: {mask} .")
+    assert answered(masked, example, "It was", "bad") == "a dull film It was: bad ."
+    assert answered(Template("{mask} {text}{prompt}"), example, "", "bad") == "bad a dull film"
