@@ -26,6 +26,7 @@ from rlprompt.lm.gradients import GradientLM
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.tasks.examples import Example, Split
 from rlprompt.tasks.task import Task
+from rlprompt.tasks.template import Template
 
 
 class TrainableLM(FrozenLM, GradientLM, Protocol):
@@ -148,6 +149,16 @@ def check_family(name: str, traits: Traits, lm: TrainableLM) -> None:
             f"{name} does not support {family} LMs, only {' and '.join(traits.families)} ones: "
             f"take another tuner ({', '.join(TUNERS)}) or another LM."
         )
+
+
+def facts_of(problem: Problem, template: Template) -> dict[str, Any]:
+    """Returns what must be known to use what was tuned, as JSON values."""
+    return {
+        "template": template.source,
+        "answer_prefix": template.answer_prefix,
+        "words": [list(words) for words in problem.task.verbalizer.words],
+        "lm": problem.lm.identity.fingerprint,
+    }
 
 
 def settle(tuned: Tuned, train: Split, dev: Split) -> FloatArray:
