@@ -26,6 +26,7 @@ from rlprompt.lm.gradients import GradientLM
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.tasks.examples import Example, Split
 from rlprompt.tasks.task import Task
+from rlprompt.tasks.template import Template
 
 
 class TrainableLM(FrozenLM, GradientLM, Protocol):
@@ -108,6 +109,11 @@ class Tuner(Protocol):
 TUNERS: Registry[type[Tuner]] = Registry("tuner")
 for _name, _target, _summary in (
     ("soft-prompt", "soft_prompt:SoftPrompt", "embeddings in the place of the prompt, by gradient"),
+    ("p-tuning", "p_tuning:PTuning", "the same, computed by a small network that is trained"),
+    ("bbt", "bbt:BlackBox", "the same, by CMA-ES in a random subspace, without gradients"),
+    ("prefix", "prefix:Prefix", "keys and values before the input in every layer, by gradient"),
+    ("lora", "lora:LoRA", "low-rank matrices beside the LM's own, by gradient"),
+    ("fine-tune", "fine_tune:FineTune", "all parameters of a copy of the LM, by gradient"),
 ):
     TUNERS.register(_name, f"rlprompt.tuning.{_target}", _summary)
 
@@ -148,6 +154,16 @@ def check_family(name: str, traits: Traits, lm: TrainableLM) -> None:
             f"{name} does not support {family} LMs, only {' and '.join(traits.families)} ones: "
             f"take another tuner ({', '.join(TUNERS)}) or another LM."
         )
+
+
+def facts_of(problem: Problem, template: Template) -> dict[str, Any]:
+    """Returns what must be known to use what was tuned, as JSON values."""
+    return {
+        "template": template.source,
+        "answer_prefix": template.answer_prefix,
+        "words": [list(words) for words in problem.task.verbalizer.words],
+        "lm": problem.lm.identity.fingerprint,
+    }
 
 
 def settle(tuned: Tuned, train: Split, dev: Split) -> FloatArray:

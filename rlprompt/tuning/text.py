@@ -10,6 +10,27 @@ from rlprompt.tuning.protocol import Problem
 from rlprompt.tuning.training import TextPrompt, bind, scores
 
 
+def check_text(text: str) -> None:
+    """Refuses a text of white space.
+
+    Raises:
+        ConfigError: with what to write instead.
+    """
+    if text and not text.strip():
+        raise ConfigError("The text is nothing but white space: write a few words.")
+
+
+def slot_text(problem: Problem, template: Template, text: str) -> Prompt:
+    """Returns the prompt that a text is in the template; that of '' is :func:`best_manual`.
+
+    Raises:
+        ConfigError: the budget does not cover the choice.
+    """
+    return (
+        prompt_of(problem.lm.tokenizer, template, text) if text else best_manual(problem, template)
+    )
+
+
 def best_manual(problem: Problem, template: Template) -> Prompt:
     """Returns the manual prompt that is likeliest on dev; the empty one if the task has none.
 

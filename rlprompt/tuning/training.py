@@ -1,7 +1,7 @@
 """Gradient descent on whatever a tuner changes: a sweep of learning rates, chosen by dev."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -98,6 +98,14 @@ class Trainable(Protocol):
     def model(self) -> torch.nn.Module | None:
         """What was made of the LM's model; None if it is left as it is."""
 
+    @property
+    def takes(self) -> int:
+        """Positions of the LM's context that the model itself takes beside what it is given."""
+
+    @property
+    def start(self) -> Mapping[str, torch.Tensor]:
+        """What the parameters are before training, by name."""
+
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         """All that is trained, by name."""
 
@@ -108,11 +116,13 @@ class Trainable(Protocol):
 class TextPrompt:
     """A text prompt that nothing is trained of. Implements :class:`Trainable`."""
 
-    def __init__(
-        self, template: Template, prompt: Prompt, model: torch.nn.Module | None = None
-    ) -> None:
+    model: torch.nn.Module | None = None
+    takes = 0
+
+    def __init__(self, template: Template, prompt: Prompt) -> None:
         """Keeps what it is given."""
-        self.template, self.prompt, self.model = template, prompt, model
+        self.template, self.prompt = template, prompt
+        self.start: Mapping[str, torch.Tensor] = {}
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         """None."""
@@ -126,12 +136,14 @@ class TextPrompt:
 def bind(problem: Problem, trained: Trainable, examples: Sequence[Example]) -> GradientScorer:
     """Binds examples to the LM as a trainable asks for them."""
     soft = trained.soft()
+    # Room that the model itself takes is kept free as rows of a soft prompt would be.
+    taken = trained.takes and trained.takes + len(trained.prompt)
     return problem.lm.bind_gradients(
         trained.template,
         problem.task.verbalizer,
         examples,
         prompt=trained.prompt,
-        soft_tokens=0 if soft is None else len(soft),
+        soft_tokens=taken if soft is None else len(soft),
         model=trained.model,
     )
 
@@ -190,9 +202,10 @@ class Training:
     def __init__(
         self,
         problem: Problem,
-        start: Callable[[], Trainable],
+        trained: Trainable,
         config: TrainingConfig,
         *,
+        settings: Mapping[str, Any],
         seed: int,
         on_event: OnEvent,
         work: Path | None,
@@ -203,8 +216,9 @@ class Training:
 
         Args:
             problem: LM, task and budget.
-            start: makes the trainable as it is before training, always the same.
+            trained: what is trained, as it is before training.
             config: how to train.
+            settings: all of the tuner's, as JSON values: a checkpoint of others is refused.
             seed: of the order of the examples.
             on_event: is told of progress.
             work: folder of the checkpoint; None for none.
@@ -214,11 +228,10 @@ class Training:
         Raises:
             RunError: the checkpoint is damaged or was made with other settings.
         """
-        self._problem, self._start, self._config = problem, start, config
-        self._seed, self._tell, self._name = seed, on_event, name
+        self._problem, self.trained, self._config = problem, trained, config
+        self._settings, self._seed, self._tell, self._name = settings, seed, on_event, name
         self._path = None if work is None else work / STATE
         self._save_every = save_every
-        self.trained = start()
         self._train = bind(problem, self.trained, tuple(problem.task.train))
         self._dev = bind(problem, self.trained, tuple(problem.task.dev))
         self._gold = torch.as_tensor(problem.task.train.gold)
@@ -228,11 +241,20 @@ class Training:
         self._resume()
 
     def run(self) -> Trainable:
-        """Trains until everything was tried or the budget does not cover the next step."""
+        """Trains until everything was tried or the budget does not cover the next step.
+
+        Raises:
+            ConfigError: the budget does not even cover one look at dev.
+        """
         try:
             while not self.progress.done:
                 self._advance()
         except BudgetExhausted:
+            if not self.progress.history:
+                raise ConfigError(
+                    f"A budget of {self._problem.budget.forwards} LM forwards buys nothing: one "
+                    f"look at dev costs {self._dev.n_examples}, and training comes on top."
+                ) from None
             self.progress.done = True
             self._keep()
         with torch.no_grad():
@@ -253,6 +275,7 @@ class Training:
             self._look(rate)
         if last or progress.worse >= config.patience:
             self._next_rate()
+        # Step 0 is that of the next learning rate: everything but the best is as at the start.
         if progress.step % self._save_every == 0 or progress.done:
             self._keep()
 
@@ -321,10 +344,10 @@ class Training:
         progress.step = progress.worse = 0
         progress.rate_best = -math.inf
         progress.done = progress.rate == len(self._config.learning_rates)
-        fresh = self._start().parameters()
+        start = self.trained.start
         with torch.no_grad():
             for name, parameter in self.trained.parameters().items():
-                parameter.copy_(fresh[name])
+                parameter.copy_(start[name])
         self._optimizer = self._new_optimizer()
 
     def _new_optimizer(self) -> torch.optim.Optimizer:
@@ -348,18 +371,16 @@ class Training:
         return content_hash(
             [
                 self._name,
-                {
-                    k: list(v) if isinstance(v, tuple) else v
-                    for k, v in asdict(self._config).items()
-                },
+                self._settings,
                 self._seed,
                 problem.lm.identity.fingerprint,
                 [self.trained.template.source, self.trained.template.answer_prefix],
+                list(self.trained.prompt.ids),
                 [list(words) for words in problem.task.verbalizer.words],
+                list(problem.task.manual_prompts),
                 problem.task.train.hash,
                 problem.task.dev.hash,
                 problem.budget.forwards,
-                {name: list(each.shape) for name, each in self._start().parameters().items()},
             ]
         )
 

@@ -11,7 +11,8 @@ from rlprompt.core.evaluation import gold_logprobs
 from rlprompt.core.events import ignore
 from rlprompt.tuning import checkpoint
 from rlprompt.tuning.protocol import make_tuner, settle
-from rlprompt.tuning.soft_prompt import INITS, SoftPrompt
+from rlprompt.tuning.rows import INITS
+from rlprompt.tuning.soft_prompt import SoftPrompt
 
 QUICK = {"length": 3, "learning_rates": (0.03, 0.1), "steps": 7, "evaluate_every": 3}
 

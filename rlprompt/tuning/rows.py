@@ -1,0 +1,171 @@
+"""Soft rows: embeddings in the place of the prompt, what they begin as, and their file."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+
+from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.prompt import Prompt
+from rlprompt.lm.gradients import looked_up
+from rlprompt.tasks.examples import Example
+from rlprompt.tasks.template import Template
+from rlprompt.tasks.tokenization import prompt_of
+from rlprompt.tasks.vocabulary import build_vocabulary
+from rlprompt.tuning import checkpoint
+from rlprompt.tuning.peft_files import save_rows, stands_first
+from rlprompt.tuning.protocol import Problem, facts_of
+from rlprompt.tuning.text import best_manual, check_text
+from rlprompt.tuning.training import bind, scores
+
+INITS: Final = ("text", "vocab", "labels", "random")
+#: Half the width of the uniform distribution of ``init = "random"`` (Lester et al. 2021, sec. 3.2).
+SPREAD: Final = 0.5
+#: Most frequent words that ``init = "vocab"`` samples from, as there.
+FREQUENT: Final = 5000
+
+
+class SoftRows:
+    """A soft prompt in a template. Implements :class:`rlprompt.tuning.training.Trainable`."""
+
+    model: torch.nn.Module | None = None
+    prompt = Prompt()
+    takes = 0
+
+    def __init__(self, template: Template, rows: torch.Tensor) -> None:
+        """Starts from rows of shape (length, width)."""
+        self.template = template
+        self.start: Mapping[str, torch.Tensor] = {"prompt": rows.detach().clone()}
+        self._rows = torch.nn.Parameter(rows.detach().clone())
+
+    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
+        """The prompt itself."""
+        return {"prompt": self._rows}
+
+    def soft(self) -> torch.Tensor:
+        """The prompt, shape (length, width)."""
+        return self._rows
+
+
+@dataclass(frozen=True, eq=False)
+class TunedSoftPrompt:
+    """A learned soft prompt. Implements :class:`rlprompt.tuning.protocol.Tuned`.
+
+    Attributes:
+        problem: what it was trained on.
+        rows: the prompt in its template.
+        start: the prompt before training, shape (length, width).
+        history: a row for each look at dev.
+        n_parameters: how many numbers were trained; not those of the prompt where it is computed
+            from others.
+    """
+
+    problem: Problem
+    rows: SoftRows
+    start: torch.Tensor
+    history: Sequence[Mapping[str, Any]]
+    n_parameters: int
+
+    def choice_logprobs(self, examples: Sequence[Example]) -> FloatArray:
+        """See :meth:`rlprompt.tuning.protocol.Tuned.choice_logprobs`."""
+        return scores(self.rows, bind(self.problem, self.rows, examples))
+
+    def save(self, folder: Path) -> None:
+        """Writes the prompt and what it was trained for.
+
+        Where it says the same, the prompt is written in PEFT's format as well, see
+        :mod:`rlprompt.tuning.peft_files`.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
+        facts = facts_of(self.problem, self.rows.template)
+        checkpoint.save(folder / "soft_prompt.safetensors", self.rows.parameters(), facts)
+        if stands_first(self.problem.lm, self.rows.template):
+            save_rows(folder, self.problem.lm, self.rows.soft())
+
+
+def check_rows(length: int, init: str, text: str) -> None:
+    """Refuses settings of the start that cannot be meant.
+
+    Raises:
+        ConfigError: with what to write instead.
+    """
+    if type(length) is not int or length < 0:
+        raise ConfigError(f"length must be 0 or more rows, not {length!r}.")
+    if init not in INITS:
+        raise ConfigError(
+            f"Unknown init {init!r}.{suggest(str(init), INITS)} Known: {', '.join(INITS)}."
+        )
+    check_text(text)
+    if text and init != "text":
+        raise ConfigError(f"init = {init!r} takes no text: leave it out.")
+    if not length and init != "text":
+        raise ConfigError(f"init = {init!r} needs a length of 1 or more.")
+
+
+def start_rows(
+    problem: Problem, template: Template, seed: int, *, length: int, init: str, text: str
+) -> torch.Tensor:
+    """Returns the rows before training, on the LM's device.
+
+    Args:
+        problem: LM and task.
+        template: where the rows will stand.
+        seed: of what is sampled.
+        length: rows; 0 for as many as the text has tokens.
+        init: 'text', embeddings of a text, repeated or cut to the length; 'vocab', those of sampled
+            frequent words; 'labels', those of the label words, then of sampled words; 'random',
+            uniform numbers.
+        text: for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest on
+            dev.
+
+    Returns:
+        Shape (length, width), float32.
+
+    Raises:
+        ConfigError: there is no text to begin from, or the budget does not cover its choice.
+    """
+    model, generator = problem.lm.model, np.random.default_rng([seed, 1])
+    if init == "random":
+        like = looked_up(model, [0])
+        rows = generator.uniform(-SPREAD, SPREAD, (length, like.shape[1]))
+        return torch.as_tensor(rows, dtype=torch.float32, device=like.device)
+    if init == "text":
+        ids = _text_ids(problem, template, text)
+        return looked_up(model, [ids[n % len(ids)] for n in range(length or len(ids))])
+    first = _label_ids(problem, template)[:length] if init == "labels" else []
+    vocabulary = build_vocabulary(
+        problem.lm.tokenizer,
+        problem.task.verbalizer,
+        template,
+        size=FREQUENT,
+        language=problem.task.language,
+    )
+    rest = generator.choice(vocabulary.token_ids, length - len(first))
+    return looked_up(model, [*first, *rest.tolist()])
+
+
+def _label_ids(problem: Problem, template: Template) -> list[int]:
+    words = [template.answer_prefix + word for word in problem.task.verbalizer.flat]
+    return [token for word in words for token in problem.lm.tokenizer.encode(word)]
+
+
+def _text_ids(problem: Problem, template: Template, text: str) -> tuple[int, ...]:
+    """Returns the tokens of the init text.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    if text:
+        return prompt_of(problem.lm.tokenizer, template, text).ids
+    if not problem.task.manual_prompts:
+        raise ConfigError(
+            f"The task {problem.task.name!r} has no manual prompts to begin from: give a "
+            "text, or init = 'vocab'."
+        )
+    return best_manual(problem, template).ids
