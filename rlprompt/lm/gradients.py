@@ -5,11 +5,11 @@ gradients. A trainer has one prompt, or none, and changes numbers: rows in the p
 (a soft prompt), or parameters of the model itself.
 """
 
+from __future__ import annotations  # names of tuners are listed without torch
+
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
-
-import torch
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 from rlprompt.core.prompt import Prompt
 from rlprompt.tasks.examples import Example
@@ -17,6 +17,7 @@ from rlprompt.tasks.template import Template
 from rlprompt.tasks.verbalizer import Verbalizer
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 Words = Sequence[tuple[int, ...]]
@@ -49,11 +50,12 @@ class GradientScorer(Protocol):
         """
 
 
+@runtime_checkable
 class GradientLM(Protocol):
     """An LM that a trainer can work with. All parameters are frozen until the trainer says so."""
 
     @property
-    def model(self) -> "PreTrainedModel":
+    def model(self) -> PreTrainedModel:
         """The model itself."""
 
     def bind_gradients(
@@ -105,8 +107,10 @@ class Slot:
         gap: int,
         device: torch.device,
         pad: int = 0,
-    ) -> "Slot":
+    ) -> Slot:
         """Lays out rows of what stands left and right of a gap of ``gap`` tokens."""
+        import torch
+
         rows = [(*left, *(pad,) * gap, *right) for left, right in sides]
         lengths = [len(row) for row in rows]
         longest = max(lengths)
@@ -121,11 +125,15 @@ class Slot:
     @property
     def attention_mask(self) -> torch.Tensor:
         """1 where a token stands and 0 where padding does, shape (rows, length)."""
+        import torch
+
         steps = torch.arange(self.ids.shape[1], device=self.ids.device)
         return (steps[None] < self.lengths[:, None]).long()
 
     def embedded(self, model: torch.nn.Module, soft: torch.Tensor | None) -> torch.Tensor:
         """Returns input embeddings with ``soft`` (gap, width) in the gap: (rows, length, width)."""
+        import torch
+
         table = cast(Any, model).get_input_embeddings()
         found: torch.Tensor = table(self.ids)
         if soft is None or not len(soft):
@@ -146,6 +154,8 @@ def label_scores(words: torch.Tensor, word_label: Sequence[int], n_labels: int) 
     Returns:
         Log-probabilities, shape (rows, n_labels), float32.
     """
+    import torch
+
     labels = torch.as_tensor(word_label, device=words.device)
     columns = [words[:, labels == n].logsumexp(dim=-1) for n in range(n_labels)]
     return torch.stack(columns, dim=-1).log_softmax(dim=-1)
