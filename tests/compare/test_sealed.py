@@ -37,7 +37,7 @@ def test_opens_once(task):
 
 def test_shows_no_example_while_it_is_sealed(task):
     public = [name for name in dir(task.test) if not name.startswith("_")]
-    assert sorted(public) == ["check", "hash", "open", "opened", "overlap", "sizes"]
+    assert sorted(public) == ["check", "hash", "open", "opened", "overlap", "sizes", "withheld"]
     assert repr(task.test) == f"SealedSplit({len(task.test)} examples, {task.test.hash}, sealed)"
     assert list(task.test.sizes) == [0, 1]
     with pytest.raises(TypeError):
