@@ -12,7 +12,7 @@ from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_text
-from rlprompt.core.trials import Failure, Setting, Trial
+from rlprompt.core.trials import Failure, Setting, Trial, Tuning
 from rlprompt.run.optimize import versions
 
 FIGURES = "figures"
@@ -80,7 +80,8 @@ def read_trials(config: CompareConfig) -> tuple[list[Trial], list[Failure]]:
             elif tested is not None and path.name in tested["selected"]:
                 trials.append(_trial(shown, tested, tested["selected"][path.name], record))
             else:
-                failures.append(Failure(shown, "its prompt could not be scored on test"))
+                what = "what was tuned" if "tuner" in record else "its prompt"
+                failures.append(Failure(shown, f"{what} could not be scored on test"))
         if tested is None:
             continue
         for name in config.fixed:
@@ -122,7 +123,12 @@ def _trial(
         train_reward=row["train_reward"],
         forwards=int(ledger["forwards"]),
         seconds=float(ledger["seconds"]),
-        trace=tuple((t["forwards"], t["reward"]) for t in record["trace"]) if record else (),
+        trace=tuple((t["forwards"], t["reward"]) for t in record.get("trace", ()))
+        if record
+        else (),
+        tuning=Tuning(record["n_parameters"], record["bytes"], **record["traits"])
+        if record and "tuner" in record
+        else None,
     )
 
 
@@ -139,6 +145,7 @@ def _row(trial: Trial) -> dict[str, Any]:
         "forwards": trial.forwards,
         "seconds": trial.seconds,
         "trace": [list(point) for point in trial.trace],
+        **({"tuning": asdict(trial.tuning)} if trial.tuning else {}),
     }
 
 

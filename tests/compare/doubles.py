@@ -1,4 +1,7 @@
-"""Agents and rewards that do what they should not; named by import path, ``doubles:Raises``."""
+"""Agents, tuners and rewards that do what they should not.
+
+They are named by import path, ``doubles:Raises``.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -8,7 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
+from rlprompt.core.errors import ConfigError
 from rlprompt.rewards.functions import calibrated_log_likelihood
+from rlprompt.tuning.protocol import Traits
 
 #: Seeds of the searches that ``Counted`` was asked for.
 CALLS = []
@@ -75,6 +80,38 @@ class Snoop:
     def optimize(self, problem, *, seed, on_event):
         score_some(problem)
         look(problem)
+
+
+@dataclass(frozen=True)
+class Peeks:
+    """A tuner that opens the test split."""
+
+    traits = Traits(gradients=False, readable=False, other_lms=False, families=("causal",))
+
+    def tune(self, problem, *, seed, on_event, work):
+        problem.task.test.open("a look")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A tuner that looks at everything that can be reached from its problem by public names."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        CALLS.append(seed)
+        look(problem)
+        raise ConfigError("That was all.")
+
+
+@dataclass(frozen=True)
+class Collapses:
+    """A tuner that raises."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        raise FloatingPointError("the loss\nis infinite")
 
 
 def look(start):

@@ -112,6 +112,45 @@ def test_an_agent_reaches_nothing_of_test(comparison, doubles, test_texts):
     assert not [shape for shape in found["shapes"] if shape[:1] == (29,)]
 
 
+def test_a_withheld_split_tells_the_same_and_is_never_opened(task):
+    withheld = task.test.withheld()
+    assert (withheld.hash, len(withheld), withheld.sizes) == (
+        task.test.hash,
+        len(task.test),
+        task.test.sizes,
+    )
+    for _ in range(2):
+        with pytest.raises(DataError, match="it cannot be opened for 'a look'"):
+            withheld.open("a look")
+    assert withheld.opened is None
+    assert task.test.open("the real one") is not None
+
+
+def test_a_tuner_cannot_open_test(comparison, doubles, another):
+    without = another("without")
+    without.start(agents=("random",))
+    result = comparison.start(agents=("random",), tuners=("doubles:Peeks",))
+    (failure,) = result["failures"]
+    assert (failure["method"], failure["error"]) == (
+        "doubles:Peeks",
+        "The test split is not for what learns or selects: it cannot be opened for 'a look'.",
+    )
+    # The one real opening was not touched.
+    assert comparison.tested() == without.tested()
+
+
+def test_a_tuner_reaches_nothing_of_test(comparison, doubles, task, test_texts):
+    comparison.start(agents=("random",))
+    # Now there are scores on test in the folder, and the LM has seen the texts.
+    comparison.start(agents=("random",), tuners=("doubles:Looks",))
+    found = doubles.FOUND
+    assert doubles.CALLS == [0]
+    assert {"Problem", "Task", "SealedSplit", "CausalLM", "LlamaForCausalLM"} <= found["classes"]
+    assert {example.fields["text"] for example in task.train} <= found["texts"]
+    assert not [text for text in found["texts"] if any(t in text for t in test_texts)]
+    assert not [shape for shape in found["shapes"] if shape[:1] == (29,)]
+
+
 def test_who_looks_at_a_task_finds_train_but_not_test(doubles, task):
     doubles.look(task)
     assert {example.fields["text"] for example in task.train} <= doubles.FOUND["texts"]
