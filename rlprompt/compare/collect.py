@@ -10,6 +10,7 @@ import numpy as np
 
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
+from rlprompt.compare.records import plain
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_text
 from rlprompt.core.trials import Failure, Setting, Trial, Tuning
@@ -169,13 +170,7 @@ def _lm(config: CompareConfig) -> dict[str, str]:
 
 def _rows(records: list[Any]) -> list[dict[str, Any]]:
     """Returns JSON values: NaN, which JSON lacks, is null."""
-    return [{str(key): _plain(value) for key, value in record.items()} for record in records]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return [{str(key): plain(value) for key, value in record.items()} for record in records]
 
 
 def process_record(

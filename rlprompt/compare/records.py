@@ -109,3 +109,10 @@ def item_row(
         "correct": "".join(str(int(hit)) for hit in correct(calibrated, gold)),
         "log_likelihood": [round(float(x), 6) for x in gold_logprobs(calibrated, gold)],
     }
+
+
+def plain(value: Any) -> Any:
+    """Returns a scalar as JSON has it: NaN and infinities, which it lacks, are null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

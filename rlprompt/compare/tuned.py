@@ -14,7 +14,7 @@ import numpy as np
 
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
-from rlprompt.compare.records import item_row, origin
+from rlprompt.compare.records import item_row, origin, plain
 from rlprompt.core.errors import ConfigError, RLPromptError
 from rlprompt.core.evaluation import Evaluation, FloatArray
 from rlprompt.core.events import Event, OnEvent
@@ -126,7 +126,7 @@ class TunedRuns:
                 "forwards": problem.ledger.forwards + len(run.task.train),
                 "seconds": round(watch.seconds, 3),
             },
-            "history": [dict(row) for row in tuned.history],
+            "history": [{key: plain(value) for key, value in row.items()} for row in tuned.history],
         }
 
     def test_row(

@@ -105,6 +105,32 @@ class Looks:
 
 
 @dataclass(frozen=True)
+class Diverges:
+    """A tuner whose history holds what JSON lacks."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        problem.ledger.charge(1, problem.budget)
+        return Untrained(problem)
+
+
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """What nothing was learned in: the same log-probabilities for every input."""
+
+    problem: object
+    n_parameters = 3
+    history = ({"dev_log_likelihood": float("nan"), "dev_accuracy": np.float32(0.5)},)
+
+    def choice_logprobs(self, examples):
+        return np.log(np.full((len(examples), 2), 0.5))
+
+    def save(self, folder):
+        (folder / "nothing.json").write_text("{}", encoding="utf-8")
+
+
+@dataclass(frozen=True)
 class Collapses:
     """A tuner that raises."""
 

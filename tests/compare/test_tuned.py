@@ -297,3 +297,15 @@ def test_a_run_that_is_made_anew_is_scored_anew(comparison, short):
     assert second["text"] == first["text"]  # of the same shape, but of other numbers
     assert second["saved"] != first["saved"]
     assert second["log_likelihood"] != first["log_likelihood"]
+
+
+def test_a_tuner_of_ones_own(comparison, doubles):
+    result = comparison.start(agents=(), tuners=("doubles:Diverges",), fixed=())
+    assert result["failures"] == []
+    record = comparison.record("doubles:Diverges")
+    assert record["history"] == [{"dev_log_likelihood": None, "dev_accuracy": 0.5}]
+    assert record["prompt"]["text"] == "(3 numbers)"
+    assert record["bytes"] == 2
+    assert record["ledger"]["forwards"] == 1 + N_TRAIN
+    (run,) = result["runs"]
+    assert run["test_log_likelihood"] == pytest.approx(np.log(0.5), abs=1e-6)
