@@ -19,6 +19,9 @@ def compare(
         str | None,
         typer.Option(help="Agents: ppo,genetic,genetic+racing; all registered ones if not given."),
     ] = None,
+    tuners: Annotated[
+        str | None, typer.Option(help="Tuners, which learn numbers in place of words: soft-prompt.")
+    ] = None,
     fixed: Annotated[
         str | None, typer.Option(help="Prompts nobody learned: empty,manual,in-context.")
     ] = None,
@@ -26,7 +29,7 @@ def compare(
     split_seeds: Annotated[
         str | None, typer.Option(help="Seeds of the few-shot draws: 13,21,42,87,100.")
     ] = None,
-    seeds: Annotated[str | None, typer.Option(help="Seeds of the agents: 0,1,2.")] = None,
+    seeds: Annotated[str | None, typer.Option(help="Seeds of agents and tuners: 0,1,2.")] = None,
     lm: options.Lm = None,
     shots: options.Shots = None,
     length: options.Length = None,
@@ -68,6 +71,7 @@ def compare(
     given = {
         "tasks": names(task),
         "agents": names(agents),
+        "tuners": names(tuners),
         "fixed": names(fixed),
         "budgets": numbers("--budgets", budgets),
         "split_seeds": numbers("--split-seeds", split_seeds),

@@ -24,6 +24,7 @@ class Kind(StrEnum):
     tasks = "tasks"
     lms = "lms"
     agents = "agents"
+    tuners = "tuners"
     rewards = "rewards"
     envs = "envs"
 
@@ -51,7 +52,7 @@ def _root(
 
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List what can be named: tasks, lms, agents, rewards, envs."""
+    """List what can be named: tasks, lms, agents, tuners, rewards, envs."""
     from rlprompt.cli.show import show_registry
 
     show_registry(out, kind.value)

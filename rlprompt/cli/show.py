@@ -222,7 +222,14 @@ def _names(kind: str) -> list[tuple[str, str]]:
     from rlprompt.lm.loading import LMS
     from rlprompt.rewards import REWARDS
     from rlprompt.tasks.registry import TASKS
+    from rlprompt.tuning.protocol import TUNERS
 
-    registries = {"tasks": TASKS, "lms": LMS, "agents": AGENTS, "rewards": REWARDS}
+    registries = {
+        "tasks": TASKS,
+        "lms": LMS,
+        "agents": AGENTS,
+        "tuners": TUNERS,
+        "rewards": REWARDS,
+    }
     registry = registries[kind]
     return [(name, registry.summary(name)) for name in registry]

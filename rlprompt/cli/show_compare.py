@@ -2,7 +2,7 @@
 
 from collections import Counter
 from types import TracebackType
-from typing import Literal
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeRemainingColumn
@@ -22,20 +22,29 @@ def show_plan(console: Console, config: CompareConfig) -> None:
     table.add_column(style="bold")
     table.add_column()
     table.add_row("tasks", ", ".join(config.tasks))
-    table.add_row("methods", ", ".join(config.agents))
+    table.add_row("methods", ", ".join(config.agents) or "none")
+    if config.tuners:
+        told = ", ".join(config.tuners)
+        table.add_row("tuners", f"{told}; a backward counts as 2 LM forwards")
     table.add_row("fixed prompts", ", ".join(config.fixed) or "none")
     table.add_row("budgets", ", ".join(f"{b:,}" for b in config.budgets) + " LM forwards each")
     table.add_row("split seeds", ", ".join(map(str, config.split_seeds)))
     table.add_row("agent seeds", ", ".join(map(str, config.seeds)))
     table.add_row(
         "in all",
-        f"{searches} search{'es' * (searches > 1)} on {len(config.groups)} "
+        f"{searches} {_runs(config, searches)} on {len(config.groups)} "
         f"split{'s' * (len(config.groups) > 1)}, {total_forwards(config):,} LM forwards at most, "
         f"in {config.jobs} process{'es' * (config.jobs > 1)}",
     )
     for note in config.notes:
         table.add_row("note", note)
     console.print(table)
+
+
+def _runs(config: CompareConfig, number: int) -> str:
+    if config.tuners:
+        return "runs" if number > 1 else "run"
+    return "searches" if number > 1 else "search"
 
 
 def total_forwards(config: CompareConfig) -> int:
@@ -133,6 +142,8 @@ def show_comparison(console: Console, result: dict[str, object], config: Compare
             "" if row["forwards_to_reach"] is None else f"{row['forwards_to_reach']:,.0f}",
         )
     console.print(table)
+    if rows and "bytes" in rows[0]:
+        console.print(_taken(rows))
     words = result["verdict"]
     assert isinstance(words, list)
     for sentence in words:
@@ -143,6 +154,21 @@ def show_comparison(console: Console, result: dict[str, object], config: Compare
         highlight=False,
         soft_wrap=True,
     )
+
+
+def _taken(rows: list[dict[str, Any]]) -> Table:
+    """Returns what each method takes and gives besides scores."""
+    from rlprompt.report.tables import TAKEN, short
+
+    table = Table(title="what it takes, means over runs", title_justify="left")
+    for title in ("task", "forwards", "method"):
+        table.add_column(title, overflow="fold", no_wrap=title == "method")
+    for title in TAKEN.values():
+        table.add_column(title, justify="right")
+    for row in rows:
+        values = [short(row[name]) for name in TAKEN]
+        table.add_row(row["task"], f"{row['budget']:,}", row["method"], *values)
+    return table
 
 
 def _interval(row: dict[str, float | None], metric: str) -> str:

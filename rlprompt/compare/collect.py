@@ -10,9 +10,10 @@ import numpy as np
 
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
+from rlprompt.compare.records import plain
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_text
-from rlprompt.core.trials import Failure, Setting, Trial
+from rlprompt.core.trials import Failure, Setting, Trial, Tuning
 from rlprompt.run.optimize import versions
 
 FIGURES = "figures"
@@ -80,7 +81,8 @@ def read_trials(config: CompareConfig) -> tuple[list[Trial], list[Failure]]:
             elif tested is not None and path.name in tested["selected"]:
                 trials.append(_trial(shown, tested, tested["selected"][path.name], record))
             else:
-                failures.append(Failure(shown, "its prompt could not be scored on test"))
+                what = "what was tuned" if "tuner" in record else "its prompt"
+                failures.append(Failure(shown, f"{what} could not be scored on test"))
         if tested is None:
             continue
         for name in config.fixed:
@@ -122,7 +124,12 @@ def _trial(
         train_reward=row["train_reward"],
         forwards=int(ledger["forwards"]),
         seconds=float(ledger["seconds"]),
-        trace=tuple((t["forwards"], t["reward"]) for t in record["trace"]) if record else (),
+        trace=tuple((t["forwards"], t["reward"]) for t in record.get("trace", ()))
+        if record
+        else (),
+        tuning=Tuning(record["n_parameters"], record["bytes"], **record["traits"])
+        if record and "tuner" in record
+        else None,
     )
 
 
@@ -139,6 +146,7 @@ def _row(trial: Trial) -> dict[str, Any]:
         "forwards": trial.forwards,
         "seconds": trial.seconds,
         "trace": [list(point) for point in trial.trace],
+        **({"tuning": asdict(trial.tuning)} if trial.tuning else {}),
     }
 
 
@@ -162,13 +170,7 @@ def _lm(config: CompareConfig) -> dict[str, str]:
 
 def _rows(records: list[Any]) -> list[dict[str, Any]]:
     """Returns JSON values: NaN, which JSON lacks, is null."""
-    return [{str(key): _plain(value) for key, value in record.items()} for record in records]
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not np.isfinite(value) else value
+    return [{str(key): plain(value) for key, value in record.items()} for record in records]
 
 
 def process_record(

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rlprompt.compare import folder
 from rlprompt.compare.collect import collect, process_record
 from rlprompt.compare.config import CompareConfig
 from rlprompt.compare.group import Group, OnNews
+from rlprompt.compare.tuned import TunedRuns
 from rlprompt.core.errors import RunError
 from rlprompt.core.trials import Setting
 from rlprompt.lm.loading import LMConfig, load_lm
@@ -33,7 +34,7 @@ class Spent:
 
     Attributes:
         wall: seconds.
-        lm: of them inside the LM.
+        lm: of them inside the LM; a tuner counts with all it took.
         loading: seconds it took to load the LM, not in ``wall``.
     """
 
@@ -91,18 +92,29 @@ class _Loader:
     def __init__(self, lm_config: LMConfig, lm: FrozenLM | None = None) -> None:
         self._config = lm_config
         self.lm = lm
+        self._trainable: FrozenLM | None = None
         self.seconds = 0.0
 
     def __call__(self) -> FrozenLM:
         if self.lm is None:
-            started = time.perf_counter()
-            self.lm = load_lm(self._config)
-            self.seconds += time.perf_counter() - started
+            self.lm = self._load(self._config)
         return self.lm
+
+    def trainable(self) -> FrozenLM:
+        """Loads the LM a second time: what makes scores fast leaves no gradients."""
+        if self._trainable is None:
+            self._trainable = self._load(replace(self._config, trainable=True))
+        return self._trainable
+
+    def _load(self, config: LMConfig) -> FrozenLM:
+        started = time.perf_counter()
+        lm = load_lm(config)
+        self.seconds += time.perf_counter() - started
+        return lm
 
 
 def _lm_config(config: CompareConfig) -> LMConfig:
-    first = Setting(config.tasks[0], config.split_seeds[0], config.agents[0], 0, config.budgets[0])
+    first = Setting(config.tasks[0], config.split_seeds[0], config.names[0], 0, config.budgets[0])
     return config.run_config(first).lm_config()
 
 
@@ -111,11 +123,12 @@ def _timed(config: CompareConfig, number: int, load: _Loader, on_news: OnNews) -
     inside = load.lm.meter.seconds if load.lm is not None else 0.0
     loading = load.seconds
     started = time.perf_counter()
-    Group(config, number, on_news).run(load)
+    tuned = TunedRuns(config, load.trainable)
+    Group(config, number, on_news, tuned).run(load)
     wall = time.perf_counter() - started
     loaded = load.seconds - loading
     after = load.lm.meter.seconds if load.lm is not None else 0.0
-    return Spent(wall - loaded, after - inside, loaded)
+    return Spent(wall - loaded, after - inside + tuned.seconds, loaded)
 
 
 def _one_by_one(config: CompareConfig, lm: FrozenLM | None, on_news: OnNews) -> list[Spent]:

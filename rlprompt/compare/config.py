@@ -11,6 +11,7 @@ from rlprompt.compare.folder import slug
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.trials import Setting
 from rlprompt.run.config import RunConfig, as_json
+from rlprompt.tuning.protocol import make_tuner
 
 #: Prompts that nobody learned.
 FIXED = ("empty", "manual", "in-context")
@@ -28,33 +29,48 @@ _VARIED = {
     "split_seed": "split_seeds",
 }
 _OWN_OF_RUN = ("out", "threads")
+#: Stands for the agent in the run of a tuner, which has none; it is never asked.
+_NO_AGENT = "random"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Method:
-    """A way to find a prompt.
+    """A way to find a prompt, or to tune something else: an agent or a tuner.
 
     Attributes:
-        agent: registered name or import path.
-        settings: in place of the agent's own defaults.
+        agent: registered name or import path; '' for a tuner.
+        settings: in place of the agent's or tuner's own defaults.
         racing: whether prompts are scored by racing.
+        tuner: registered name or import path; '' for an agent.
     """
 
-    agent: str
+    agent: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     racing: bool = False
+    tuner: str = ""
 
     @classmethod
     def parse(cls, name: str, values: Any) -> "Method":
         """Makes a method of a TOML table.
 
         Raises:
-            ConfigError: a key is unknown, or ``agent`` is missing.
+            ConfigError: a key is unknown, there is not one of ``agent`` and ``tuner``, or a tuner
+                is to race.
         """
         known = [each.name for each in fields(cls)]
-        if not isinstance(values, Mapping) or not isinstance(values.get("agent"), str):
-            raise ConfigError(f"The method {name!r} needs an agent: agent = 'ppo'.")
+        given = values if isinstance(values, Mapping) else {}
+        kinds = [each for key in ("agent", "tuner") if (each := given.get(key)) is not None]
+        if not kinds or not all(isinstance(each, str) and each for each in kinds):
+            raise ConfigError(
+                f"The method {name!r} needs an agent: agent = 'ppo', or tuner = 'soft-prompt'."
+            )
+        if len(kinds) > 1:
+            raise ConfigError(f"The method {name!r} has an agent and a tuner: leave one out.")
+        if given.get("tuner") and given.get("racing"):
+            raise ConfigError(
+                f"The method {name!r} is a tuner, which cannot race: leave racing out."
+            )
         for key in values:
             if key not in known:
                 raise ConfigError(
@@ -78,12 +94,15 @@ class CompareConfig:
     Attributes:
         tasks: as ``task`` of a run.
         agents: names of methods: registered agents or import paths, with ``+racing`` at the end for
-            racing, or names in ``methods``; empty for all registered agents.
-        methods: own names for agents with settings of their own.
+            racing, or names in ``methods``; empty for all registered agents, or for none if there
+            are tuners.
+        tuners: names of methods that learn numbers: registered tuners or import paths, or names in
+            ``methods``.
+        methods: own names for agents and tuners with settings of their own.
         fixed: prompts nobody learned, of 'empty', 'manual', 'in-context'.
-        budgets: LM forwards for search and selection of each run.
+        budgets: LM forwards for search and selection of each run; a tuner's backward counts as two.
         split_seeds: seeds of the few-shot draws.
-        seeds: seeds of the agents.
+        seeds: seeds of the agents and tuners.
         run: every other setting of a run, the same for all (:class:`RunConfig`).
         reach: train reward to which forwards are counted; None for what 'random' ends with.
         jobs: processes side by side, each with one LM and, if more than one, one thread; a script
@@ -95,7 +114,7 @@ class CompareConfig:
 
     out: Path
     tasks: tuple[str, ...] = ("movie-reviews",)
-    agents: tuple[str, ...] = ()
+    agents: tuple[str, ...] = field(default_factory=lambda: tuple(AGENTS))
     methods: Mapping[str, Method] = field(default_factory=dict)
     fixed: tuple[str, ...] = FIXED
     budgets: tuple[int, ...] = (20_000,)
@@ -105,6 +124,7 @@ class CompareConfig:
     reach: float | None = None
     jobs: int = 1
     threads: int | None = None
+    tuners: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=(), init=False)
 
     def __post_init__(self) -> None:
@@ -114,11 +134,12 @@ class CompareConfig:
             ConfigError: with what to write instead.
         """
         notes: list[str] = []
-        for name in ("tasks", "agents", "fixed", "budgets", "split_seeds", "seeds"):
+        for name in ("tasks", "agents", "tuners", "fixed", "budgets", "split_seeds", "seeds"):
             kind = int if name in ("budgets", "split_seeds", "seeds") else str
             given: Sequence[Any] = _list_of(name, getattr(self, name), kind)
             object.__setattr__(self, name, _once(name, given, notes))
-        object.__setattr__(self, "agents", self.agents or tuple(AGENTS))
+        if not self.agents and not self.tuners:
+            object.__setattr__(self, "agents", tuple(AGENTS))
         object.__setattr__(self, "notes", tuple(notes))
         object.__setattr__(self, "out", Path(self.out))
         for name in ("tasks", "budgets", "split_seeds", "seeds"):
@@ -137,24 +158,37 @@ class CompareConfig:
         self._check_names()
         self._check_run()
         task, first = self.tasks[0], self.split_seeds[0]
-        for name in self.agents:
+        for name in self.names:
             for budget in self.budgets:
                 self.run_config(Setting(task, first, name, 0, budget))
         for split_seed in self.split_seeds:
             for seed in self.seeds:
-                self.run_config(Setting(task, split_seed, self.agents[0], seed, self.budgets[0]))
+                self.run_config(Setting(task, split_seed, self.names[0], seed, self.budgets[0]))
 
     def _check_names(self) -> None:
         """Refuses names that a file or a row of the table could not tell apart."""
-        for name in self.agents:
+        for name in self.names:
             if name in FIXED:
                 raise ConfigError(
                     f"{name!r} is the name of a fixed prompt: write it under fixed, or give the "
                     "method another name."
                 )
-        for key in ("tasks", "agents"):
+        for key, names, other in (
+            ("agent", self.agents, "tuners"),
+            ("tuner", self.tuners, "agents"),
+        ):
+            for name in names:
+                if name in self.methods and not getattr(self.methods[name], key):
+                    raise ConfigError(f"The method {name!r} has no {key}: write it under {other}.")
+        for name in self.agents:
+            if name in self.tuners:
+                raise ConfigError(
+                    f"{name!r} stands under agents and under tuners: give one of them a name of "
+                    "its own, under methods."
+                )
+        for key, names in (("tasks", self.tasks), ("agents", self.names)):
             files: dict[str, str] = {}
-            for name in getattr(self, key):
+            for name in names:
                 other = files.setdefault(slug(name), name)
                 if other != name:
                     raise ConfigError(
@@ -192,10 +226,17 @@ class CompareConfig:
         mine["methods"] = {name: Method.parse(name, each) for name, each in tables.items()}
         return cls(**mine, run={key: value for key, value in values.items() if key not in own})
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of all methods that have a budget: agents, then tuners."""
+        return (*self.agents, *self.tuners)
+
     def method(self, name: str) -> Method:
         """Returns the method that a name stands for."""
         if name in self.methods:
             return self.methods[name]
+        if name in self.tuners:
+            return Method(tuner=name)
         agent = name.removesuffix(RACING)
         return Method(agent, racing=agent != name)
 
@@ -206,12 +247,14 @@ class CompareConfig:
             ConfigError: a setting is refused.
         """
         method = self.method(setting.method)
+        if method.tuner:
+            make_tuner(method.tuner, method.settings)
         return RunConfig.parse(
             {
                 **self.run,
                 "task": setting.task,
-                "agent": method.agent,
-                "agent_settings": dict(method.settings),
+                "agent": method.agent or _NO_AGENT,
+                "agent_settings": {} if method.tuner else dict(method.settings),
                 "racing": method.racing,
                 "budget": setting.budget,
                 "seed": setting.seed,
@@ -226,7 +269,7 @@ class CompareConfig:
         return [
             Setting(task, split_seed, name, seed, budget)
             for budget in sorted(self.budgets)
-            for name in self.agents
+            for name in self.names
             for seed in self.seeds
         ]
 
@@ -237,12 +280,19 @@ class CompareConfig:
 
     def shared(self) -> dict[str, Any]:
         """Returns, as JSON values, what is the same for all runs of a folder."""
-        anything = self.run_config(Setting(self.tasks[0], 0, self.agents[0], 0, self.budgets[0]))
+        anything = self.run_config(Setting(self.tasks[0], 0, self.names[0], 0, self.budgets[0]))
         varied = {*_VARIED, "task"}
         return {key: value for key, value in anything.outcome().items() if key not in varied}
 
     def to_json(self) -> dict[str, Any]:
         """Returns the whole configuration as JSON values."""
+        tuners = {
+            name: {
+                "tuner": (method := self.method(name)).tuner,
+                "settings": as_json(method.settings),
+            }
+            for name in self.tuners
+        }
         return {
             "tasks": list(self.tasks),
             "methods": {
@@ -253,6 +303,7 @@ class CompareConfig:
                 }
                 for name in self.agents
             },
+            **({"tuners": tuners} if tuners else {}),
             "fixed": list(self.fixed),
             "budgets": list(self.budgets),
             "split_seeds": list(self.split_seeds),

@@ -11,6 +11,7 @@ from rlprompt.compare.config import CompareConfig
 from rlprompt.compare.failure import clear, note
 from rlprompt.compare.fixed import Contestant, contestant, fixed_prompt
 from rlprompt.compare.records import origin, run_record, task_record, test_row
+from rlprompt.compare.tuned import TunedRuns
 from rlprompt.core.errors import ConfigError, RLPromptError, RunError
 from rlprompt.core.events import Event
 from rlprompt.core.ledger import Ledger
@@ -23,7 +24,9 @@ from rlprompt.objective.split_scorer import Question
 from rlprompt.run.final import Baselines, baselines, open_test
 from rlprompt.run.parts import Parts, assemble, plan_of, task_of
 from rlprompt.run.search import lm_identity, record_of, search, settings_of
+from rlprompt.tasks.examples import Split
 from rlprompt.tasks.tokenization import prompt_of
+from rlprompt.tuning.protocol import make_tuner
 
 #: Stands for the group's own file, where its traceback is named after it.
 _GROUP = "group.json"
@@ -58,13 +61,16 @@ class Group:
     asks for, whoever paid for it first, so what one costs does not depend on what ran before.
     """
 
-    def __init__(self, config: CompareConfig, number: int, on_news: OnNews) -> None:
+    def __init__(
+        self, config: CompareConfig, number: int, on_news: OnNews, tuned: TunedRuns
+    ) -> None:
         """Names the group; loads nothing.
 
         Args:
             config: of the comparison.
             number: index into ``config.groups``.
             on_news: is told of progress.
+            tuned: runs the tuners.
         """
         self._config = config
         self._number = number
@@ -72,9 +78,10 @@ class Group:
         self._task, self._split_seed = config.groups[number]
         self._settings = config.settings(self._task, self._split_seed)
         self._folder = folder.group_folder(config.out, self._task, self._split_seed)
+        self._tuned = tuned
 
     def run(self, load: Callable[[], FrozenLM]) -> None:
-        """Runs what is not done, then scores all selected prompts on test.
+        """Runs what is not done, then scores all selected prompts and all tuned methods on test.
 
         A run that fails is written down as failed, and the others go on.
 
@@ -120,12 +127,14 @@ class Group:
         if record is None or record.get("error"):
             return
         method = self._config.method(setting.method)
-        wanted = {
-            "setting": asdict(setting),
-            "agent": method.agent,
-            "settings": settings_of(make_agent(method.agent, dict(method.settings))),
-            "racing": method.racing,
-        }
+        wanted: dict[str, Any] = {"setting": asdict(setting)}
+        if method.tuner:
+            tuner = make_tuner(method.tuner, method.settings)
+            wanted |= {"tuner": method.tuner, "settings": settings_of(tuner)}
+        else:
+            agent = make_agent(method.agent, dict(method.settings))
+            wanted |= {"agent": method.agent, "settings": settings_of(agent)}
+            wanted["racing"] = method.racing
         differing = [key for key, value in wanted.items() if record.get(key) != value]
         if differing:
             raise RunError(
@@ -152,19 +161,10 @@ class Group:
 
     def _attempt(self, run: Parts, setting: Setting) -> None:
         """Runs one method and writes down what came of it, be it an error."""
-        method = self._config.method(setting.method)
-
-        def listen(event: Event) -> None:
-            if event.phase.startswith("search"):
-                self._tell(News(self._number, setting, event.forwards))
-
         path = folder.run_file(self._config.out, setting)
+        kind = self._tune if self._config.method(setting.method).tuner else self._search
         try:
-            config = self._config.run_config(setting)
-            agent = make_agent(method.agent, dict(method.settings))
-            parts = replace(run, config=config, plan=plan_of(config, run.task))
-            check_generation(setting, generation(agent), parts)
-            outcome = search(parts, setting.method, agent, listen)
+            record, line = kind(run, setting)
         except RunError:
             raise  # the folder, not the method
         except Exception as error:
@@ -173,10 +173,34 @@ class Group:
             self._tell(News(self._number, setting, setting.budget, line, "failed"))
             return
         clear(path)
-        folder.write(path, run_record(parts, setting, outcome))
+        folder.write(path, record)
+        self._tell(News(self._number, setting, setting.budget, line, "done"))
+
+    def _search(self, run: Parts, setting: Setting) -> tuple[dict[str, Any], str]:
+        """Lets an agent search; returns the record and a line about it."""
+        method = self._config.method(setting.method)
+
+        def listen(event: Event) -> None:
+            if event.phase.startswith("search"):
+                self._tell(News(self._number, setting, event.forwards))
+
+        config = self._config.run_config(setting)
+        agent = make_agent(method.agent, dict(method.settings))
+        parts = replace(run, config=config, plan=plan_of(config, run.task))
+        check_generation(setting, generation(agent), parts)
+        outcome = search(parts, setting.method, agent, listen)
         best = outcome.winner
         line = f"{best.reward:.3f} on train and dev: {record_of(parts, best.prompt).text!r}"
-        self._tell(News(self._number, setting, setting.budget, line, "done"))
+        return run_record(parts, setting, outcome), line
+
+    def _tune(self, run: Parts, setting: Setting) -> tuple[dict[str, Any], str]:
+        """Lets a tuner train; returns the record and a line about it."""
+
+        def listen(event: Event) -> None:
+            self._tell(News(self._number, setting, event.forwards))
+
+        record = self._tuned.train(run, setting, listen)
+        return record, f"{record['reward']:.3f} on train and dev: {record['prompt']['text']}"
 
     def _fail(self, settings: list[Setting], error: str) -> None:
         """Writes down that what is left of the group could not be done."""
@@ -203,15 +227,16 @@ class Group:
         """Returns which fixed prompts and which runs were not scored on test; None if all were."""
         tested = self._tested()
         fixed = [name for name in self._config.fixed if name not in tested["fixed"]]
-        runs = [
-            name
-            for name, record in self._records().items()
-            if tested["selected"].get(name, {}).get("text") != record["prompt"]["text"]
-        ]
+        runs = []
+        for name, record in self._records().items():
+            row = tested["selected"].get(name, {})
+            scored = (row.get("text"), row.get("saved"))  # only what is tuned is saved
+            if scored != (record["prompt"]["text"], record.get("saved")):
+                runs.append(name)
         return (fixed, runs) if fixed or runs else None
 
     def _score_test(self, run: Parts) -> None:
-        """Scores on test what was settled since it was last opened: selected and fixed prompts."""
+        """Scores on test what was settled since it was last opened: prompts and tuned methods."""
         untested = self._untested()
         if untested is None:
             return
@@ -219,17 +244,21 @@ class Group:
         before = self._tested()
         fixed, refused = self._settle_fixed(run, untested[0], ledger)
         records = self._records()
-        selected = {name: self._winner(run, records[name]) for name in untested[1]}
+        tuned = {name: records[name] for name in untested[1] if "tuner" in records[name]}
+        selected = {
+            name: self._winner(run, records[name]) for name in untested[1] if name not in tuned
+        }
         asked: dict[Question, list[Prompt]] = {}
         for each in (*fixed.values(), *selected.values()):
             asked.setdefault(each.question, []).append(each.prompt)
         refusals = {name: {"error": line} for name, line in refused.items()}
-        if not asked:
+        if not asked and not tuned:
             if refusals and before["opened"]:
                 merged = {**before["fixed"], **refusals}
                 folder.write(self._folder / folder.TEST, {**before, "fixed": merged})
             return
-        test, reason = open_test(run, asked, ledger, lambda event: None)
+        test, examples, reason = open_test(run, asked, ledger, lambda event: None, len(tuned))
+        tuned_rows = self._tuned_rows(run, tuned, examples, ledger)
         if run.question in test:
             before["truncated"] = sum(scorer.truncated for scorer in test[run.question])
         folder.write(
@@ -254,10 +283,30 @@ class Group:
                     **{
                         name: test_row(each, test[each.question]) for name, each in selected.items()
                     },
+                    **tuned_rows,
                 },
             },
         )
+        for name in tuned_rows:
+            self._tuned.clear(Setting(**tuned[name]["setting"]))
         self._tell(News(self._number, None, line=f"test: {reason}", state="done"))
+
+    def _tuned_rows(
+        self, run: Parts, records: Mapping[str, dict[str, Any]], test: Split, ledger: Ledger
+    ) -> dict[str, dict[str, Any]]:
+        """Scores what was tuned, one by one, for each may be as large as the LM."""
+        rows = {}
+        for name, record in records.items():
+            setting = Setting(**record["setting"])
+            try:
+                rows[name] = self._tuned.test_row(run, setting, record, test)
+                ledger.forwards += len(test)
+            except RunError:
+                raise  # the folder, not the method
+            except Exception as error:
+                line = f"{setting.method}: {note(self._folder / name, error)}"
+                self._tell(News(self._number, None, line=line, state="failed"))
+        return rows
 
     def _settle_fixed(
         self, run: Parts, names: list[str], ledger: Ledger

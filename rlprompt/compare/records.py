@@ -1,12 +1,13 @@
 """What the files of a comparison hold, as JSON values."""
 
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from rlprompt.compare.fixed import Contestant
-from rlprompt.core.evaluation import calibrate, correct, gold_logprobs
+from rlprompt.core.evaluation import FloatArray, IntArray, calibrate, correct, gold_logprobs
+from rlprompt.core.result import Scores, SplitScores
 from rlprompt.core.trials import Setting
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.run.parts import Parts
@@ -59,18 +60,59 @@ def run_record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]
     }
 
 
+class Settled(Protocol):
+    """What was settled on train and dev: a prompt, or something tuned."""
+
+    @property
+    def text(self) -> str:
+        """The prompt, or what was tuned in a few words."""
+
+    @property
+    def bias(self) -> FloatArray:
+        """Calibration of each label, shape (n_labels,)."""
+
+    @property
+    def train_reward(self) -> float:
+        """By the run's reward."""
+
+    @property
+    def dev(self) -> Scores | SplitScores:
+        """Calibrated scores on dev."""
+
+
 def test_row(each: Contestant, test: list[SplitScorer]) -> dict[str, Any]:
     """Returns what a contestant did on every test item."""
     logprobs = np.concatenate([scorer.known(each.prompt) for scorer in test])
     gold = np.concatenate([scorer.gold for scorer in test])
+    return item_row(each, logprobs, gold, sum(scorer.truncated for scorer in test))
+
+
+def item_row(
+    each: Settled, logprobs: FloatArray, gold: IntArray, truncated: int | None
+) -> dict[str, Any]:
+    """Returns what was right and how likely on every test item.
+
+    Args:
+        each: what was scored.
+        logprobs: shape (n_test, n_labels), uncalibrated.
+        gold: shape (n_test,).
+        truncated: how many inputs were cut; None where that is not known.
+    """
     calibrated = calibrate(logprobs, each.bias)
     return {
         "text": each.text,
         "train_reward": each.train_reward,
         "dev_accuracy": each.dev.accuracy,
         "dev_log_likelihood": each.dev.log_likelihood,
-        "truncated": sum(scorer.truncated for scorer in test),
+        "truncated": truncated,
         "accuracy_uncalibrated": float(correct(logprobs, gold).mean()),
         "correct": "".join(str(int(hit)) for hit in correct(calibrated, gold)),
         "log_likelihood": [round(float(x), 6) for x in gold_logprobs(calibrated, gold)],
     }
+
+
+def plain(value: Any) -> Any:
+    """Returns a scalar as JSON has it: NaN and infinities, which it lacks, are null."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -24,22 +24,44 @@ class Setting:
     budget: int = 0
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """What sets a tuned method apart from a text prompt.
+
+    Attributes:
+        n_parameters: how many numbers were trained.
+        n_bytes: bytes on disk of what has to be kept.
+        gradients: whether the LM's gradients were needed.
+        readable: whether a person can read what was learned.
+        other_lms: whether what was learned can be used with another LM.
+    """
+
+    n_parameters: int
+    n_bytes: int
+    gradients: bool
+    readable: bool
+    other_lms: bool
+
+
 @dataclass(frozen=True, eq=False)
 class Trial:
     """What came of it, on items of the test split that are the same for all methods of a split.
 
     Attributes:
         setting: where and with what.
-        prompt: text of the selected prompt.
+        prompt: text of the selected prompt, or what was tuned in a few words.
         correct: 1.0 where the calibrated prediction is right, else 0.0, shape (n_test,).
         log_likelihood: calibrated log-probability of the right label, nats, shape (n_test,).
         test_hash: hash of the test split; equal hashes mean the same items in the same order.
         dev_accuracy: calibrated, in [0, 1].
         dev_log_likelihood: calibrated, nats.
         train_reward: of the selected prompt.
-        forwards: LM forwards charged, search and selection; 0 for a fixed prompt.
-        seconds: inside the LM for these forwards, whoever ran them.
-        trace: (LM forwards, best train reward so far) at each improvement; empty for fixed prompts.
+        forwards: LM forwards charged, search and selection, and twice the backwards; 0 for a fixed
+            prompt.
+        seconds: inside the LM for these forwards, whoever ran them; of a tuner, all it took.
+        trace: (LM forwards, best train reward so far) at each improvement; empty for fixed prompts
+            and for tuners, which look at dev.
+        tuning: of a tuned method; None for a text prompt.
     """
 
     setting: Setting
@@ -53,6 +75,7 @@ class Trial:
     forwards: int = 0
     seconds: float = 0.0
     trace: tuple[tuple[int, float], ...] = ()
+    tuning: Tuning | None = None
 
 
 @dataclass(frozen=True)

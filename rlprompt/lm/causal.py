@@ -14,10 +14,10 @@ from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
 from rlprompt.lm.causal_gradients import CausalRows, KeptLeftScorer, causal_forward
 from rlprompt.lm.causal_scorers import AfterInputScorer, BeforeInputScorer, PlainScorer
-from rlprompt.lm.gradients import GradientScorer, RowScorer
+from rlprompt.lm.gradients import RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.inputs import Inputs, causal_inputs
-from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
+from rlprompt.lm.protocol import ChoiceScorer, GradientScorer, Identity, Meter
 from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
@@ -142,7 +142,7 @@ class CausalLM:
         soft_tokens: int,
         model: torch.nn.Module | None,
     ) -> GradientScorer:
-        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        """See :meth:`rlprompt.lm.protocol.GradientLM.bind_gradients`."""
         room = max(soft_tokens, len(prompt))
         rows = CausalRows(self._inputs(template, verbalizer, examples, room))
         if model is None and soft_tokens and all(rows.inputs.left):

@@ -1,88 +1,15 @@
-"""What a trainer needs of an LM: label scores that can be differentiated.
-
-A search scores prompts with :class:`rlprompt.lm.protocol.ChoiceScorer`, many at a time and without
-gradients. A trainer has one prompt, or none, and changes numbers: rows in the place of the prompt
-(a soft prompt), or parameters of the model itself.
-"""
+"""Label scores that can be differentiated, for all families."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 
 from rlprompt.core.prompt import Prompt
-from rlprompt.tasks.examples import Example
-from rlprompt.tasks.template import Template
-from rlprompt.tasks.verbalizer import Verbalizer
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 Words = Sequence[tuple[int, ...]]
-
-
-class GradientScorer(Protocol):
-    """An LM bound to one template, one verbalizer and the examples of one split."""
-
-    @property
-    def n_examples(self) -> int:
-        """Number of examples."""
-
-    @property
-    def truncated(self) -> int:
-        """How many examples' text was cut so that prompt and answer fit the context."""
-
-    def choice_logprobs(
-        self, examples: Sequence[int], soft: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Scores some examples in one forward.
-
-        Args:
-            examples: their indices.
-            soft: embeddings that stand where the template's prompt does, shape (length, width);
-                None for the text prompt that the scorer was bound with.
-
-        Returns:
-            Log-probability of each label, normalised over the labels, shape
-            (len(examples), n_labels), float32, on the model's device.
-        """
-
-
-class GradientLM(Protocol):
-    """An LM that a trainer can work with. All parameters are frozen until the trainer says so."""
-
-    @property
-    def model(self) -> "PreTrainedModel":
-        """The model itself."""
-
-    def bind_gradients(
-        self,
-        template: Template,
-        verbalizer: Verbalizer,
-        examples: Sequence[Example],
-        *,
-        prompt: Prompt,
-        soft_tokens: int,
-        model: torch.nn.Module | None,
-    ) -> GradientScorer:
-        """Prepares to score examples.
-
-        Args:
-            template: where the input, the prompt and the answer stand.
-            verbalizer: words of each label.
-            examples: the examples.
-            prompt: tokens in the place of the prompt where no soft prompt is given.
-            soft_tokens: most rows that a soft prompt will have.
-            model: in place of the LM's own model, what was made of it: with an adapter, or with
-                parameters that are trained. None says that nothing but a soft prompt changes, so
-                that what does not depend on it may be kept.
-
-        Raises:
-            TemplateError: the template or a label word does not suit this LM.
-            ConfigError: prompt and answer would not fit the context even with the text cut away.
-        """
 
 
 @dataclass(frozen=True)
@@ -137,7 +64,7 @@ Forward = Callable[[Any, torch.Tensor, torch.Tensor, Sequence[Row]], torch.Tenso
 
 
 class RowScorer:
-    """Implements :class:`GradientScorer` for all families."""
+    """Implements :class:`rlprompt.lm.protocol.GradientScorer` for all families."""
 
     def __init__(
         self, model: torch.nn.Module, rows: Rows, n_labels: int, prompt: Prompt, forward: Forward
@@ -170,7 +97,7 @@ class RowScorer:
     def choice_logprobs(
         self, examples: Sequence[int], soft: torch.Tensor | None = None
     ) -> torch.Tensor:
-        """See :meth:`GradientScorer.choice_logprobs`."""
+        """See :meth:`rlprompt.lm.protocol.GradientScorer.choice_logprobs`."""
         rows = self.asked(examples, soft)
         return self.read(answers(self.model, rows, [soft] * len(rows), self.forward))
 

@@ -13,13 +13,13 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.lm.adapting import with_mask
 from rlprompt.lm.backbone import Backbone
 from rlprompt.lm.batching import Limits
-from rlprompt.lm.gradients import GradientScorer, RowScorer
+from rlprompt.lm.gradients import RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.masked_forward import HeadAtMasks, MaskedBatch, MaskedForward, WholeLogits
 from rlprompt.lm.masked_gradients import MaskedRows, masked_forward
 from rlprompt.lm.masked_inputs import MaskedInputs, mask_token, masked_inputs
 from rlprompt.lm.masked_scorer import MaskedScorer
-from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
+from rlprompt.lm.protocol import ChoiceScorer, GradientScorer, Identity, Meter
 from rlprompt.lm.tokenizer import HFTokenizer
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
@@ -182,7 +182,7 @@ class MaskedLM:
         soft_tokens: int,
         model: torch.nn.Module | None,
     ) -> GradientScorer:
-        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        """See :meth:`rlprompt.lm.protocol.GradientLM.bind_gradients`."""
         room = max(soft_tokens, len(prompt))
         rows = MaskedRows(self._inputs(template, verbalizer, examples, room))
         return RowScorer(model or self.model, rows, len(verbalizer), prompt, masked_forward)

@@ -1,7 +1,8 @@
 """What a frozen LM is to the rest of the program.
 
-Two small protocols. A model family is a class that implements :class:`FrozenLM`; whoever writes
-one, or a client of a remote LM, needs nothing else of this package::
+Two small protocols for whoever scores prompts, and two for whoever trains something. A model family
+is a class that implements :class:`FrozenLM`; whoever writes one, or a client of a remote LM, needs
+nothing else of this package::
 
     scorer = lm.bind(template, verbalizer, examples)      # once a split
     scores = scorer.choice_logprobs([prompt_a, prompt_b])  # (2, n_examples, n_labels)
@@ -9,7 +10,7 @@ one, or a client of a remote LM, needs nothing else of this package::
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
@@ -17,6 +18,10 @@ from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import Tokenizer
 from rlprompt.tasks.verbalizer import Verbalizer
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
 
 
 @dataclass
@@ -163,3 +168,66 @@ class FrozenLM(Protocol):
 
     def embeddings(self, ids: Sequence[int]) -> FloatArray:
         """Returns copies of input embedding rows, shape (len(ids), width)."""
+
+
+class GradientScorer(Protocol):
+    """An LM bound to one template, one verbalizer and the examples of one split."""
+
+    @property
+    def n_examples(self) -> int:
+        """Number of examples."""
+
+    @property
+    def truncated(self) -> int:
+        """How many examples' text was cut so that prompt and answer fit the context."""
+
+    def choice_logprobs(
+        self, examples: Sequence[int], soft: "torch.Tensor | None" = None
+    ) -> "torch.Tensor":
+        """Scores some examples in one forward.
+
+        Args:
+            examples: their indices.
+            soft: embeddings that stand where the template's prompt does, shape (length, width);
+                None for the text prompt that the scorer was bound with.
+
+        Returns:
+            Log-probability of each label, normalised over the labels, shape
+            (len(examples), n_labels), float32, on the model's device.
+        """
+
+
+@runtime_checkable
+class GradientLM(Protocol):
+    """An LM that a trainer can work with. All parameters are frozen until the trainer says so."""
+
+    @property
+    def model(self) -> "PreTrainedModel":
+        """The model itself."""
+
+    def bind_gradients(
+        self,
+        template: Template,
+        verbalizer: Verbalizer,
+        examples: Sequence[Example],
+        *,
+        prompt: Prompt,
+        soft_tokens: int,
+        model: "torch.nn.Module | None",
+    ) -> GradientScorer:
+        """Prepares to score examples.
+
+        Args:
+            template: where the input, the prompt and the answer stand.
+            verbalizer: words of each label.
+            examples: the examples.
+            prompt: tokens in the place of the prompt where no soft prompt is given.
+            soft_tokens: most rows that a soft prompt will have.
+            model: in place of the LM's own model, what was made of it: with an adapter, or with
+                parameters that are trained. None says that nothing but a soft prompt changes, so
+                that what does not depend on it may be kept.
+
+        Raises:
+            TemplateError: the template or a label word does not suit this LM.
+            ConfigError: prompt and answer would not fit the context even with the text cut away.
+        """

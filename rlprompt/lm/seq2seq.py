@@ -11,10 +11,10 @@ from rlprompt.core.errors import LMError
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.batching import Limits
-from rlprompt.lm.gradients import GradientScorer, RowScorer
+from rlprompt.lm.gradients import RowScorer
 from rlprompt.lm.identity import identify
 from rlprompt.lm.packed import label_logprobs
-from rlprompt.lm.protocol import ChoiceScorer, Identity, Meter
+from rlprompt.lm.protocol import ChoiceScorer, GradientScorer, Identity, Meter
 from rlprompt.lm.seq2seq_backbone import Seq2SeqBackbone
 from rlprompt.lm.seq2seq_gradients import Seq2SeqRows, seq2seq_forward
 from rlprompt.lm.seq2seq_inputs import Format, MaskToken, Row, Seq2SeqInputs
@@ -171,7 +171,7 @@ class Seq2SeqLM:
         soft_tokens: int,
         model: torch.nn.Module | None,
     ) -> GradientScorer:
-        """See :meth:`rlprompt.lm.gradients.GradientLM.bind_gradients`."""
+        """See :meth:`rlprompt.lm.protocol.GradientLM.bind_gradients`."""
         room = max(soft_tokens, len(prompt))
         rows = Seq2SeqRows(self._inputs(template, verbalizer, examples, room))
         return RowScorer(model or self.model, rows, len(verbalizer), prompt, seq2seq_forward)

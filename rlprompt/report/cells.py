@@ -143,6 +143,11 @@ def is_fixed(trials: Sequence[Trial]) -> bool:
     return bool(trials) and not trials[0].setting.budget
 
 
+def is_tuned(trials: Sequence[Trial]) -> bool:
+    """Whether these are trials of a tuned method, which has no text prompt."""
+    return bool(trials) and trials[0].tuning is not None
+
+
 def is_rl(method: str, rl: frozenset[str]) -> bool:
     """Whether a method is one of ``rl`` or a variant of one ('ppo+racing' of 'ppo')."""
     return method in rl or method.split("+")[0] in rl

@@ -27,6 +27,7 @@ from rlprompt.report.cells import (
     Metric,
     is_fixed,
     is_rl,
+    is_tuned,
     score_intervals,
     sort_cells,
 )
@@ -45,6 +46,7 @@ KINDS = {  # kind of method: fill, hatch
     "RL": ("0.35", ""),
     "control": ("0.8", "////"),
     "fixed prompt": ("1.0", ""),
+    "tuned": ("0.6", "...."),
 }
 
 
@@ -296,6 +298,8 @@ def _kind(name: str, runs: Sequence[Trial], rl: frozenset[str]) -> str:
     """Returns which of ``KINDS`` a method is."""
     if is_fixed(runs):
         return "fixed prompt"
+    if is_tuned(runs):
+        return "tuned"
     return "RL" if is_rl(name, rl) else "control"
 
 

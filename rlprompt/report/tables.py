@@ -11,6 +11,7 @@ from rlprompt.report.cells import (
     METRICS,
     Metric,
     is_fixed,
+    is_tuned,
     random_rewards,
     ranks,
     score_intervals,
@@ -20,6 +21,17 @@ from rlprompt.report.pairwise import PairTest
 from rlprompt.report.statistics import Interval, forwards_to_reach
 
 NONE = "—"
+#: Columns that are there where a method is tuned, and their titles.
+TAKEN = {
+    "parameters": "trained parameters",
+    "passes": "LM forwards + 2 x backwards",
+    "seconds": "seconds",
+    "bytes": "bytes on disk",
+    "gradients": "needs gradients?",
+    "readable": "readable?",
+    "other_lms": "other LMs?",
+}
+_YES_OR_NO = ("gradients", "readable", "other_lms")
 PROMPT_WIDTH = 80  # characters of a prompt in a table for people
 
 
@@ -41,6 +53,9 @@ def summary(
       where half of the runs or more never reached it
     - ``reached`` in how many of ``traced`` runs; both 0 where there is nothing to reach
     - ``prompt``: of the first split and seed
+    - where a method is tuned, for all of them: ``parameters`` trained, ``passes`` (LM forwards, and
+      two for a backward), ``seconds`` and ``bytes`` on disk, means over runs; whether it needs
+      ``gradients``, is ``readable``, and can be used with ``other_lms``
 
     Args:
         trials: of any number of tasks, budgets and methods.
@@ -51,6 +66,7 @@ def summary(
         RunError: there are no trials, or they cannot be compared.
     """
     rows = []
+    tuned = any(is_tuned([trial]) for trial in trials)
     for (task, budget), methods in sort_cells(trials, failures).items():
         rank = ranks(methods)
         targets = random_rewards(methods)
@@ -68,6 +84,7 @@ def summary(
                 | {"failures": len(failed), "rank": rank.get(method, np.nan)}
                 | _reaching(runs, targets, reward)
                 | {"prompt": runs[0].prompt if runs else ""}
+                | (_taken(runs) if tuned else {})
             )
     table = pd.DataFrame(rows)
     return table.sort_values(
@@ -97,6 +114,7 @@ def markdown(table: pd.DataFrame, *, reward: float | None = None) -> str:
         "runs": "runs",
         "failures": "failed",
         "prompt": "prompt of the first split",
+        **TAKEN,
     }
     cells = pd.DataFrame(
         {
@@ -116,9 +134,12 @@ def markdown(table: pd.DataFrame, *, reward: float | None = None) -> str:
             "runs": [str(runs) for runs in table["runs"]],
             "failures": [str(failures) for failures in table["failures"]],
             "prompt": [
-                quote(str(prompt)) if runs else NONE
-                for prompt, runs in zip(table["prompt"], table["runs"], strict=True)
+                (escape if numbers else quote)(str(prompt)) if runs else NONE
+                for prompt, runs, numbers in zip(
+                    table["prompt"], table["runs"], _parameters(table), strict=True
+                )
             ],
+            **({name: [*map(short, table[name])] for name in TAKEN} if "bytes" in table else {}),
         }
     )
     text = {"task", "method", "prompt"}
@@ -148,6 +169,15 @@ def tests_table(tests: Sequence[PairTest]) -> pd.DataFrame:
         spread = difference.pop("interval")
         rows.append(row | difference | spread | {"difference": spread["value"]})
     return pd.DataFrame(rows, columns=columns)
+
+
+def short(value: float | bool | None) -> str:
+    """Returns a number or a yes or no of ``TAKEN`` for people, a dash for none."""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if value is None or np.isnan(value):
+        return NONE
+    return f"{value:,.1f}" if 0 < value < 10 and value % 1 else f"{value:,.0f}"
 
 
 def escape(text: str) -> str:
@@ -188,6 +218,28 @@ def _scores(runs: Sequence[Trial], spreads: Mapping[Metric, Interval | None]) ->
     }
 
 
+def _taken(runs: Sequence[Trial]) -> dict[str, float | bool | None]:
+    """Returns what a method takes and gives besides scores; of a text prompt, what is true of all.
+
+    A text prompt's bytes are those of the text.
+    """
+    if not runs:
+        return {name: None if name in _YES_OR_NO else np.nan for name in TAKEN}
+    first = runs[0].tuning
+    kept = [run.tuning.n_bytes if run.tuning else len(run.prompt.encode()) for run in runs]
+    return {
+        "parameters": float(
+            np.mean([run.tuning.n_parameters if run.tuning else 0 for run in runs])
+        ),
+        "passes": float(np.mean([run.forwards for run in runs])),
+        "seconds": float(np.mean([run.seconds for run in runs])),
+        "bytes": float(np.mean(kept)),
+        "gradients": first.gradients if first else False,
+        "readable": first.readable if first else True,
+        "other_lms": first.other_lms if first else True,
+    }
+
+
 def _reaching(
     runs: Sequence[Trial], targets: dict[int, float], reward: float | None
 ) -> dict[str, float]:
@@ -212,6 +264,11 @@ def _intervals(table: pd.DataFrame, metric: str) -> list[str]:
         NONE if np.isnan(value) else f"{value:.3f} [{low:.3f}, {high:.3f}]"
         for value, low, high in columns
     ]
+
+
+def _parameters(table: pd.DataFrame) -> Sequence[float]:
+    """Returns how many numbers were trained, of each row; those of a prompt are 0."""
+    return list(table["parameters"]) if "parameters" in table else [0.0] * len(table)
 
 
 def _number(value: float, digits: int) -> str:

@@ -12,6 +12,7 @@ from rlprompt.report.cells import (
     by_split,
     is_fixed,
     is_rl,
+    is_tuned,
     mean_score,
     overall_ranks,
     sort_cells,
@@ -23,18 +24,19 @@ RL = frozenset({"ppo", "soft-q", "categorical"})
 FEW_SPLITS = 10
 
 ROLES = ("the strongest control", "the best fixed prompt", "random")
+BEST_TEXT = "the best text prompt"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One RL method against one reference in a cell.
+    """One RL method, or the best tuned one, against one reference in a cell.
 
     Attributes:
         cell: task and budget.
-        role: which of ``ROLES`` the reference is.
+        role: which of ``ROLES`` the reference is, or ``BEST_TEXT``.
         reference: name of the reference.
-        method: name of the RL method.
-        test: as the RL method sees it; None without a common split.
+        method: name of the RL method, or of the tuned one.
+        test: as the method sees it; None without a common split.
     """
 
     cell: Cell
@@ -63,9 +65,10 @@ def verdict(
 ) -> list[str]:
     """Returns sentences that say how RL methods did against the references of each task and budget.
 
-    References are the strongest control (a search that is not RL), the best fixed prompt, and
-    'random'. The first two are named by their mean test score, after the fact; this is covered, for
-    the family of tests that p-values are adjusted for holds all pairs.
+    References are the strongest control (a search for text that is not RL), the best fixed prompt,
+    and 'random'. The first two are named by their mean test score, after the fact; this is covered,
+    for the family of tests that p-values are adjusted for holds all pairs. So are the best tuned
+    method and the best text prompt, learned or fixed, which are compared where there are both.
 
     Args:
         trials: of any number of tasks, budgets and methods.
@@ -108,6 +111,11 @@ def _of_budget(
                 named = f"{reference}, {role}" if reference != role else role
                 sentences.append(f"{task} {at}, against {named}: {told}.")
         sentences += [f"{task} {at}: {line}" for line in missing]
+        sentences += [
+            f"{task} {at}, the best tuned method against {outcome.reference}, {BEST_TEXT}: "
+            f"{_told(outcome)}."
+            for outcome in _text_and_tuned((task, budget), methods, family, metric)
+        ]
     if len(cells) > 1:
         sentences += _over_tasks(cells, outcomes, at)
     return sentences + _nothing_significant(family, outcomes, at)
@@ -117,8 +125,7 @@ def _outcomes(
     cell: Cell, methods: Methods, family: Sequence[PairTest], rl: frozenset[str], metric: Metric
 ) -> tuple[list[Outcome], list[str]]:
     """Returns every RL method against every reference of a cell, and what is not there."""
-    scores = {name: mean_score(by_split(runs, metric)) for name, runs in methods.items() if runs}
-    best_first = sorted(scores, key=lambda name: (-scores[name], name))
+    best_first = [name for name in _best_first(methods, metric) if not is_tuned(methods[name])]
     searched = [name for name in best_first if not is_fixed(methods[name])]
     ours = [name for name in searched if is_rl(name, rl)]
     if not ours:
@@ -129,15 +136,41 @@ def _outcomes(
     references = {ROLES[0]: controls[:1], ROLES[1]: fixed[:1]}
     if controls[:1] != ["random"]:  # else said already
         references[ROLES[2]] = [name for name in controls if name == "random"]
-    tests = {frozenset((test.one, test.other)): test for test in family if test.task == cell[0]}
-    found = []
-    for role, names in references.items():
-        for reference in names:
-            for method in ours:
-                test = tests.get(frozenset((method, reference)))
-                seen = test.seen_by(method) if test else None
-                found.append(Outcome(cell, role, reference, method, seen))
+    found = [
+        _outcome(cell, role, reference, method, family)
+        for role, names in references.items()
+        for reference in names
+        for method in ours
+    ]
     return found, [f"{role} is missing." for role, names in references.items() if not names]
+
+
+def _text_and_tuned(
+    cell: Cell, methods: Methods, family: Sequence[PairTest], metric: Metric
+) -> list[Outcome]:
+    """Returns the best tuned method against the best text prompt, if a cell has both."""
+    best_first = _best_first(methods, metric)
+    tuned = [name for name in best_first if is_tuned(methods[name])]
+    texts = [name for name in best_first if not is_tuned(methods[name])]
+    return [
+        _outcome(cell, BEST_TEXT, reference, method, family)
+        for method, reference in zip(tuned[:1], texts[:1], strict=False)
+    ]
+
+
+def _best_first(methods: Methods, metric: Metric) -> list[str]:
+    """Returns the methods that have trials by their mean test score."""
+    scores = {name: mean_score(by_split(runs, metric)) for name, runs in methods.items() if runs}
+    return sorted(scores, key=lambda name: (-scores[name], name))
+
+
+def _outcome(
+    cell: Cell, role: str, reference: str, method: str, family: Sequence[PairTest]
+) -> Outcome:
+    """Finds the test of two methods."""
+    pair = {method, reference}
+    tests = [test for test in family if test.task == cell[0] and {test.one, test.other} == pair]
+    return Outcome(cell, role, reference, method, tests[0].seen_by(method) if tests else None)
 
 
 def _told(outcome: Outcome) -> str:

@@ -70,7 +70,8 @@ def open_test(
     prompts: Mapping[Question, Sequence[Prompt]],
     ledger: Ledger,
     on_event: OnEvent,
-) -> tuple[dict[Question, list[SplitScorer]], str]:
+    tuned: int = 0,
+) -> tuple[dict[Question, list[SplitScorer]], Split, str]:
     """Opens the test split, once, and scores every prompt that was settled before.
 
     Args:
@@ -78,14 +79,16 @@ def open_test(
         prompts: selected prompts and baselines, by what is asked of the LM with them.
         ledger: counts the forwards, which are in nobody's budget.
         on_event: is told after every block.
+        tuned: how many tuned methods, which were settled before too, the caller will score.
 
     Returns:
-        For each question scorers that know its prompts on every block, and why the split was
-        opened.
+        For each question scorers that know its prompts on every block; the examples that are
+        scored; and why the split was opened.
     """
     asked = {question: list(dict.fromkeys(each)) for question, each in prompts.items()}
     count = sum(map(len, asked.values()))
-    reason = f"final scores of {count} prompts that were selected on train and dev"
+    scored_too = f" and {tuned} tuned method{'s' * (tuned > 1)}" if tuned else ""
+    reason = f"final scores of {count} prompts{scored_too} that were selected on train and dev"
     test = run.task.test.open(reason)
     scored = Split(test.name, test.examples[: run.plan.n_test])
     scorers: dict[Question, list[SplitScorer]] = {question: [] for question in asked}
@@ -101,7 +104,7 @@ def open_test(
         done += count * len(block)
         on_event(Event("test", done, count * len(scored)))
     ledger.forwards += done
-    return scorers, reason
+    return scorers, scored, reason
 
 
 def candidate(run: Parts, prompt: Prompt, test: list[SplitScorer]) -> Candidate:

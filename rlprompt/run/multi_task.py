@@ -11,8 +11,8 @@ from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.evaluation import calibrate
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Result
-from rlprompt.lm.gradients import GradientLM, RowScorer, answers
-from rlprompt.lm.protocol import FrozenLM
+from rlprompt.lm.gradients import RowScorer, answers
+from rlprompt.lm.protocol import FrozenLM, GradientLM
 from rlprompt.run.predictor import Prediction, fields_of
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template

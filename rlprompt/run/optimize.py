@@ -155,7 +155,7 @@ def _finish(
     base = baselines(run, ledger)
     selected = [outcome.winner.prompt for outcome in outcomes]
     prompts = {run.question: [*selected, base.empty, base.manual]}
-    scorers, reason = open_test(run, prompts, ledger, on_event)
+    scorers, _, reason = open_test(run, prompts, ledger, on_event)
     test = scorers[run.question]
     main, *controls = [_search_of(run, outcome, test) for outcome in outcomes]
     task, plan = run.task, run.plan

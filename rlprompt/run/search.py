@@ -102,8 +102,8 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
     return Outcome(name, agent, finalists, objective.ledger, ledger, objective.archive.trace, ended)
 
 
-def settings_of(agent: Agent) -> dict[str, Any]:
-    """Returns an agent's settings as JSON values; live objects by the names of their classes."""
+def settings_of(agent: object) -> dict[str, Any]:
+    """Returns the settings of an agent or tuner as JSON values; live objects by their classes."""
     if not is_dataclass(agent):
         return {}
     return {

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 
-from rlprompt.core.errors import RunError
+from rlprompt.core.errors import DataError, RunError
 from rlprompt.tasks.examples import Split
 from rlprompt.tasks.splits import check_split, overlap
 from rlprompt.tasks.template import Template
@@ -20,6 +20,7 @@ class SealedSplit:
         """Seals a split."""
         self._split = split
         self._reason: str | None = None
+        self._withheld = False
 
     @property
     def hash(self) -> str:
@@ -53,6 +54,12 @@ class SealedSplit:
         """Returns how many distinct inputs stand in both splits; opens nothing."""
         return len(overlap(self._split, other))
 
+    def withheld(self) -> "SealedSplit":
+        """Returns a copy that nobody can open, for what may know of the split and not see it."""
+        copy = SealedSplit(self._split)
+        copy._withheld = True
+        return copy
+
     def open(self, reason: str) -> Split:
         """Hands out the split, the first time.
 
@@ -60,8 +67,14 @@ class SealedSplit:
             reason: what it is opened for, as it stands in the record of the run.
 
         Raises:
+            DataError: it is withheld.
             RunError: it was opened before.
         """
+        if self._withheld:
+            raise DataError(
+                f"The test split is not for what learns or selects: it cannot be opened for "
+                f"{reason!r}."
+            )
         if self._reason is not None:
             raise RunError(
                 f"The test split opens once per run; it was opened for {self._reason!r} and "

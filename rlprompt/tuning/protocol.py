@@ -22,8 +22,7 @@ from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
 from rlprompt.core.events import OnEvent
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.registry import Registry
-from rlprompt.lm.gradients import GradientLM
-from rlprompt.lm.protocol import FrozenLM
+from rlprompt.lm.protocol import FrozenLM, GradientLM
 from rlprompt.tasks.examples import Example, Split
 from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template

@@ -14,7 +14,7 @@ from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.events import Event, OnEvent
 from rlprompt.core.hashing import content_hash
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.gradients import GradientScorer
+from rlprompt.lm.protocol import GradientScorer
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tuning import checkpoint

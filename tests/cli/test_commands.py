@@ -10,6 +10,7 @@ import pytest
 
 from rlprompt.agents.protocol import AGENTS
 from rlprompt.core.version import __version__
+from rlprompt.tuning.protocol import TUNERS
 
 FLAGS = ("--shots", 4, "--budget", 400, "--length", 3, "--test-limit", 20)
 HEAVY = ("torch", "transformers", "stable_baselines3")
@@ -138,6 +139,7 @@ def test_a_dry_run_shows_the_cost_scores_nothing_and_loads_no_torch(films, tmp_p
         ("tasks", ["movie-reviews"]),
         ("lms", ["minilm-mlm", "smollm2"]),
         ("agents", sorted(AGENTS)),
+        ("tuners", sorted(TUNERS)),
         ("rewards", ["accuracy", "calibrated_log_likelihood", "log_likelihood", "piecewise_gap"]),
         ("envs", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"]),
     ],

@@ -119,9 +119,43 @@ def test_a_configuration_file_with_methods(films, tiny_lm, rlprompt, tmp_path):
     assert "2 searches on 1 split, 800 LM forwards at most, in 1 process" in words
 
 
+def test_tuners_beside_agents(films, flags, rlprompt, tmp_path):
+    path = tmp_path / "compare.toml"
+    path.write_text(
+        """
+        [methods.short]
+        tuner = "soft-prompt"
+        settings = {init = "labels", length = 3, learning_rates = [0.01], steps = 5}
+        """,
+        encoding="utf-8",
+    )
+    one = [*flags, "--split-seeds", "0", "--tuners", "short", "--config", path]
+    code, told, progress = rlprompt("compare", *one)
+    assert code == 0, progress
+    words = " ".join(told.split())
+    assert "tuners short; a backward counts as 2 LM forwards" in words
+    assert "3 runs on 1 split, 1,200 LM forwards at most" in words
+    assert "what it takes, means over runs" in words
+    taken = [line for line in told.splitlines() if "short" in line and line.count("│") == 11]
+    assert [part.strip() for part in taken[0].split("│")][1:4] == ["films", "400", "short"]
+    assert [part.strip() for part in taken[0].split("│")][-4:] == ["yes", "no", "no", ""]
+    assert "short seed 0, 400 forwards: " in progress
+
+
+def test_tuners_without_agents_are_planned(flags, rlprompt):
+    code, told, _ = rlprompt(
+        "compare", *flags, "--agents", "", "--tuners", "soft-prompt", "--dry-run"
+    )
+    words = " ".join(told.split())
+    assert code == 0
+    assert "methods none tuners soft-prompt;" in words
+    assert "2 runs on 2 splits, 800 LM forwards at most" in words
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--tuners", "soft-promt"], "Unknown tuner 'soft-promt'. Did you mean 'soft-prompt'?"),
         (["--agents", "random,genetc"], "Unknown agent 'genetc'. Did you mean 'genetic'?"),
         (["--agents", "random+race"], "Unknown agent 'random+race'."),
         (["--split-seeds", "13;21"], "--split-seeds takes whole numbers like 13,21,42, not '13;2"),

@@ -1,4 +1,7 @@
-"""Agents and rewards that do what they should not; named by import path, ``doubles:Raises``."""
+"""Agents, tuners and rewards that do what they should not.
+
+They are named by import path, ``doubles:Raises``.
+"""
 
 import warnings
 from collections.abc import Mapping
@@ -8,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rlprompt.core.errors import ConfigError
 from rlprompt.core.prompt import Prompt
 from rlprompt.rewards.functions import calibrated_log_likelihood
+from rlprompt.tuning.protocol import Traits
 
 #: Seeds of the searches that ``Counted`` was asked for.
 CALLS = []
@@ -85,6 +90,64 @@ class Snoop:
     def optimize(self, problem, *, seed, on_event):
         score_some(problem)
         look(problem)
+
+
+@dataclass(frozen=True)
+class Peeks:
+    """A tuner that opens the test split."""
+
+    traits = Traits(gradients=False, readable=False, other_lms=False, families=("causal",))
+
+    def tune(self, problem, *, seed, on_event, work):
+        problem.task.test.open("a look")
+
+
+@dataclass(frozen=True)
+class Looks:
+    """A tuner that looks at everything that can be reached from its problem by public names."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        CALLS.append(seed)
+        look(problem)
+        raise ConfigError("That was all.")
+
+
+@dataclass(frozen=True)
+class Diverges:
+    """A tuner whose history holds what JSON lacks."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        problem.ledger.charge(1, problem.budget)
+        return Untrained(problem)
+
+
+@dataclass(frozen=True, eq=False)
+class Untrained:
+    """What nothing was learned in: the same log-probabilities for every input."""
+
+    problem: object
+    n_parameters = 3
+    history = ({"dev_log_likelihood": float("nan"), "dev_accuracy": np.float32(0.5)},)
+
+    def choice_logprobs(self, examples):
+        return np.log(np.full((len(examples), 2), 0.5))
+
+    def save(self, folder):
+        (folder / "nothing.json").write_text("{}", encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Collapses:
+    """A tuner that raises."""
+
+    traits = Peeks.traits
+
+    def tune(self, problem, *, seed, on_event, work):
+        raise FloatingPointError("the loss\nis infinite")
 
 
 def look(start):

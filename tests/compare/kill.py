@@ -1,7 +1,8 @@
 """Comparisons in children that are killed at random moments, and started again until one is done.
 
-Called by ``test_going_on.py``: ``python kill.py FOLDER SETTINGS`` with the settings of a
-CompareConfig as JSON. Forked children share the imports, which take far longer than the runs.
+Called by ``test_going_on.py``: ``python kill.py FOLDER SETTINGS [PATTERN ...]`` with the settings
+of a CompareConfig as JSON. With patterns the moments are when there is first a file of each. Forked
+children share the imports, which take far longer than the runs.
 """
 
 import importlib
@@ -17,7 +18,7 @@ from pathlib import Path
 KILLS = 6
 
 
-def main(folder: Path, settings: dict[str, object]) -> None:
+def main(folder: Path, settings: dict[str, object], patterns: list[str]) -> None:
     import torch
     import wordfreq
 
@@ -34,10 +35,11 @@ def main(folder: Path, settings: dict[str, object]) -> None:
     assert run(settings, folder / "whole", until=None) == 0
     lines = count(folder / "whole")
     # Moments all over the runs: after some lines of the logs, then anywhere within a batch.
-    stops = sorted(rng.sample(range(1, lines), KILLS))
+    stops = patterns or sorted(rng.sample(range(1, lines), KILLS))
     killed, done = [], {}
     for stop in stops:
-        killed.append(run(settings, folder / "killed", stop, rng.uniform(0, 0.01)))
+        delay = 0.0 if patterns else rng.uniform(0, 0.01)
+        killed.append(run(settings, folder / "killed", stop, delay))
         for path in folder.glob("killed/*/split-*/*.seed-*.json"):
             done.setdefault(str(path), path.stat().st_mtime_ns)
     assert run(settings, folder / "killed", until=None) == 0
@@ -45,8 +47,8 @@ def main(folder: Path, settings: dict[str, object]) -> None:
     json.dump({"killed": killed, "done": len(done), "again": again}, sys.stdout)
 
 
-def run(settings: dict[str, object], out: Path, until: int | None, delay: float = 0.0) -> int:
-    """Runs a child; kills it ``delay`` seconds after its logs have ``until`` lines.
+def run(settings: dict[str, object], out: Path, until: int | str | None, delay: float = 0.0) -> int:
+    """Runs a child; kills it ``delay`` seconds after its logs have ``until`` lines, or a file is.
 
     Returns its exit status, the negative signal number if it was killed.
     """
@@ -63,7 +65,7 @@ def run(settings: dict[str, object], out: Path, until: int | None, delay: float 
             os._exit(status)
     if until is None:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    while count(out) < until:
+    while not any(out.glob(until)) if isinstance(until, str) else count(out) < until:
         ended, status = os.waitpid(child, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
@@ -79,4 +81,4 @@ def count(out: Path) -> int:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), json.loads(sys.argv[2]))
+    main(Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:])

@@ -303,6 +303,42 @@ def test_no_manual_prompts_is_said(comparison):
             },
             "agents: 'a b' and 'a_b' would both be written to 'a_b'",
         ),
+        ({"tuners": ["soft-promt"]}, "Unknown tuner 'soft-promt'. Did you mean 'soft-prompt'?"),
+        ({"tuners": ["soft-prompt+racing"]}, "Unknown tuner 'soft-prompt+racing'."),
+        ({"tuners": ["empty"]}, "'empty' is the name of a fixed prompt"),
+        ({"tuners": ["rlprompt.core.ledger:Ledger"]}, "'rlprompt.core.ledger:Ledger' is no tuner"),
+        (
+            {"tuners": ["t"], "methods": {"t": {"tuner": "soft-prompt", "settings": {"lr": 1}}}},
+            "The tuner 'soft-prompt' has no setting 'lr'.",
+        ),
+        (
+            {"methods": {"t": {"tuner": "soft-prompt", "agent": "ppo"}}},
+            "The method 't' has an agent and a tuner: leave one out.",
+        ),
+        (
+            {"methods": {"t": {"tuner": "soft-prompt", "racing": True}}},
+            "The method 't' is a tuner, which cannot race: leave racing out.",
+        ),
+        (
+            {"agents": ["t"], "methods": {"t": {"tuner": "soft-prompt"}}},
+            "The method 't' has no agent: write it under tuners.",
+        ),
+        (
+            {"tuners": ["t"], "methods": {"t": {"agent": "random"}}},
+            "The method 't' has no tuner: write it under agents.",
+        ),
+        (
+            {"agents": ["a:b"], "tuners": ["a:b"]},
+            "'a:b' stands under agents and under tuners",
+        ),
+        (
+            {
+                "agents": ["a b"],
+                "tuners": ["a_b"],
+                "methods": {"a b": {"agent": "ppo"}, "a_b": {"tuner": "soft-prompt"}},
+            },
+            "agents: 'a b' and 'a_b' would both be written to 'a_b'",
+        ),
         ({"tasks": ["a/b.csv", "a_b.csv"]}, "tasks: 'a/b.csv' and 'a_b.csv' would both be written"),
         ({"tasks": []}, "tasks is empty: give one or more."),
         ({"budgets": []}, "budgets is empty: give one or more."),

@@ -28,11 +28,11 @@ def files(out):
     }
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
-def test_kills_change_nothing(settings, tmp_path):
-    asked = flat(settings, agents=["random", "genetic", "genetic+racing"], split_seeds=[0, 1])
+def killed(settings, tmp_path, *patterns):
+    """Does a comparison at one go and another with kills; returns what ``kill.py`` reports."""
+    script = Path(__file__).parent / "kill.py"
     told = subprocess.run(
-        [sys.executable, str(Path(__file__).parent / "kill.py"), str(tmp_path), json.dumps(asked)],
+        [sys.executable, str(script), str(tmp_path), json.dumps(settings), *patterns],
         env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
@@ -40,22 +40,35 @@ def test_kills_change_nothing(settings, tmp_path):
         check=False,
     )
     assert told.returncode == 0, told.stderr
-    report = json.loads(told.stdout)
+    return json.loads(told.stdout)
+
+
+def assert_same_results(tmp_path):
+    """What was killed came to the same as what was not, but for the time it took."""
+    whole, other = (
+        json.loads((tmp_path / name / folder.RESULT).read_text(encoding="utf-8"))
+        for name in ("whole", "killed")
+    )
+    for result in (whole, other):
+        for row in (*result["runs"], *result["summary"]):
+            row.pop("seconds", None)
+    for part in ("runs", "tasks", "summary", "tests", "verdict", "failures", "config"):
+        assert other[part] == whole[part]
+
+
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork and signals")
+
+
+@needs_fork
+def test_kills_change_nothing(settings, tmp_path):
+    asked = flat(settings, agents=["random", "genetic", "genetic+racing"], split_seeds=[0, 1])
+    report = killed(asked, tmp_path)
     # A kill may come a moment after the last line; all others hit a comparison at work.
     assert report["killed"].count(-signal.SIGKILL) >= 5, report
     assert report["done"] > 1
     assert report["again"] == []
 
-    whole, killed = (
-        json.loads((tmp_path / name / folder.RESULT).read_text(encoding="utf-8"))
-        for name in ("whole", "killed")
-    )
-    for result in (whole, killed):
-        for row in result["runs"]:
-            del row["seconds"]
-    assert killed["runs"] == whole["runs"]
-    for part in ("tasks", "summary", "tests", "verdict", "failures", "config"):
-        assert killed[part] == whole[part]
+    assert_same_results(tmp_path)
     for path, content in files(tmp_path / "whole").items():
         if path.name == folder.EVALUATIONS:
             logs = [tmp_path / name / path for name in ("whole", "killed")]
@@ -70,6 +83,26 @@ def test_kills_change_nothing(settings, tmp_path):
         elif path.name == folder.TEST:
             assert (tmp_path / "killed" / path).read_bytes() == content
     assert not [*(tmp_path / "killed").glob("*/split-*/.*.tmp")]
+
+
+@needs_fork
+def test_kills_of_a_tuner_change_nothing(settings, tmp_path):
+    """In the middle of its training, and between training and test."""
+    own = {"tuner": "soft-prompt", "settings": {"learning_rates": [0.01], "steps": 20}}
+    asked = flat(settings, agents=["random"], tuners=["short"], methods={"short": own})
+    asked["budgets"] = [800]
+    training, finished = "*/*/*.work/checkpoint/*.safetensors", "*/*/short.*.seed-*.json"
+    report = killed(asked, tmp_path, training, finished)
+    assert report["killed"] == [-signal.SIGKILL] * 2
+    assert report["done"] == 2
+    assert report["again"] == []
+    assert_same_results(tmp_path)
+    kept, tested = (
+        [next((tmp_path / name).glob(f"*/split-0/{file}")) for name in ("whole", "killed")]
+        for file in ("short.800.seed-0/soft_prompt.safetensors", folder.TEST)
+    )
+    assert kept[0].read_bytes() == kept[1].read_bytes()
+    assert tested[0].read_bytes() == tested[1].read_bytes()
 
 
 def test_a_finished_comparison_is_read(comparison, doubles, monkeypatch):

@@ -37,7 +37,7 @@ def test_opens_once(task):
 
 def test_shows_no_example_while_it_is_sealed(task):
     public = [name for name in dir(task.test) if not name.startswith("_")]
-    assert sorted(public) == ["check", "hash", "open", "opened", "overlap", "sizes"]
+    assert sorted(public) == ["check", "hash", "open", "opened", "overlap", "sizes", "withheld"]
     assert repr(task.test) == f"SealedSplit({len(task.test)} examples, {task.test.hash}, sealed)"
     assert list(task.test.sizes) == [0, 1]
     with pytest.raises(TypeError):
@@ -108,6 +108,45 @@ def test_an_agent_reaches_nothing_of_test(comparison, doubles, test_texts):
     reached = {"Objective", "Archive", "ActionVocabulary", "CausalLM", "LlamaForCausalLM"}
     assert reached <= found["classes"]
     assert not found["classes"] & {"Task", "SealedSplit", "Split", "Example", "EvaluationLog"}
+    assert not [text for text in found["texts"] if any(t in text for t in test_texts)]
+    assert not [shape for shape in found["shapes"] if shape[:1] == (29,)]
+
+
+def test_a_withheld_split_tells_the_same_and_is_never_opened(task):
+    withheld = task.test.withheld()
+    assert (withheld.hash, len(withheld), withheld.sizes) == (
+        task.test.hash,
+        len(task.test),
+        task.test.sizes,
+    )
+    for _ in range(2):
+        with pytest.raises(DataError, match="it cannot be opened for 'a look'"):
+            withheld.open("a look")
+    assert withheld.opened is None
+    assert task.test.open("the real one") is not None
+
+
+def test_a_tuner_cannot_open_test(comparison, doubles, another):
+    without = another("without")
+    without.start(agents=("random",))
+    result = comparison.start(agents=("random",), tuners=("doubles:Peeks",))
+    (failure,) = result["failures"]
+    assert (failure["method"], failure["error"]) == (
+        "doubles:Peeks",
+        "The test split is not for what learns or selects: it cannot be opened for 'a look'.",
+    )
+    # The one real opening was not touched.
+    assert comparison.tested() == without.tested()
+
+
+def test_a_tuner_reaches_nothing_of_test(comparison, doubles, task, test_texts):
+    comparison.start(agents=("random",))
+    # Now there are scores on test in the folder, and the LM has seen the texts.
+    comparison.start(agents=("random",), tuners=("doubles:Looks",))
+    found = doubles.FOUND
+    assert doubles.CALLS == [0]
+    assert {"Problem", "Task", "SealedSplit", "CausalLM", "LlamaForCausalLM"} <= found["classes"]
+    assert {example.fields["text"] for example in task.train} <= found["texts"]
     assert not [text for text in found["texts"] if any(t in text for t in test_texts)]
     assert not [shape for shape in found["shapes"] if shape[:1] == (29,)]
 

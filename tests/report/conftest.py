@@ -1,9 +1,11 @@
 """Trials that nothing was run for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from rlprompt.core.trials import Setting, Trial
+from rlprompt.core.trials import Setting, Trial, Tuning
 
 SEARCHES = (
     *("ppo", "soft-q", "categorical", "random", "genetic", "greedy", "beam"),
@@ -58,6 +60,28 @@ def make_trials(
                             )
                         )
     return trials
+
+
+def tuned(trials, *names):
+    """Returns the same trials, those of some methods as if these had been tuned."""
+    return [
+        replace(
+            trial,
+            prompt="(5 x 8 numbers)",
+            trace=(),
+            seconds=2.5,
+            tuning=Tuning(40, 1_234, gradients=True, readable=False, other_lms=False),
+        )
+        if trial.setting.method in names
+        else trial
+        for trial in trials
+    ]
+
+
+@pytest.fixture
+def as_tuned():
+    """The function that makes some methods tuned ones."""
+    return tuned
 
 
 @pytest.fixture

@@ -119,3 +119,14 @@ def test_pyplot_stays_out_and_the_rest_stays_light():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == ["[]", "False"]
+
+
+def test_tuned_methods_have_bars_of_their_own_and_no_course(trials_of, as_tuned):
+    trials = as_tuned(trials_of(methods=("ppo", "lora")), "lora")
+    bars = score_bars(trials, "accuracy", 30_000)
+    assert [text.get_text() for text in bars.legends[0].get_texts()] == [
+        *("RL", "fixed prompt", "tuned"),
+    ]
+    names = {text.get_text() for ax in anytime(trials).axes for text in ax.texts}
+    assert "ppo" in names
+    assert "lora" not in names

@@ -180,3 +180,31 @@ def test_what_cannot_be_compared_is_refused(trials_of):
     fixed = replace(trials[0], setting=Setting("sst-2", 13, "ppo"))
     with pytest.raises(RunError, match="give one of them another name"):
         summary([*trials, fixed])
+
+
+def test_with_tuned_methods_the_table_says_what_each_takes(trials_of, as_tuned):
+    trials = trials_of({"genetic": 0.2})
+    assert not {*tables.TAKEN} & {*summary(trials).columns}
+    table = summary(as_tuned(trials, "ppo")).set_index("method")
+    taken = table.loc["ppo", [*tables.TAKEN]].to_list()
+    assert taken == [40, 30_000, 2.5, 1_234, True, False, False]
+    text = len(" random | says: it was\n13")  # of two digits on four splits, of three on one
+    assert table.loc["random", [*tables.TAKEN]].to_list() == [
+        *(0, 30_000, 0, text + 0.2),
+        *(False, True, True),
+    ]
+    assert table.loc["manual", "passes"] == 0
+    lines = markdown(table.reset_index()).splitlines()
+    titles = [part.strip() for part in lines[0].split("|")]
+    assert titles[-8:-1] == [*tables.TAKEN.values()]
+    (line,) = [line for line in lines if "| ppo |" in line]
+    assert line.endswith("| (5 x 8 numbers) | 40 | 30,000 | 2.5 | 1,234 | yes | no | no |")
+    assert {line.replace("\\|", "").count("|") for line in lines} == {12 + 7}
+
+
+def test_a_failed_method_takes_nothing_that_is_known(trials_of, as_tuned):
+    lost = Failure(Setting("sst-2", 13, "lora", 0, 30_000), "out of memory")
+    table = summary(as_tuned(trials_of(), "ppo"), [lost])
+    last = markdown(table).splitlines()[-1]
+    assert last.startswith("| sst-2 | 30,000 | lora |")
+    assert last.endswith("| 0 | 1 | — |" + " — |" * 7)

@@ -123,3 +123,27 @@ def test_the_numbers_are_those_of_the_trials(trials_of):
         for name in ("ppo", "genetic")
     }
     assert f"loses to it by {mean['genetic'] - mean['ppo']:.3f} nats [" in verdict(trials)[1]
+
+
+def test_the_best_tuned_method_against_the_best_text_prompt(trials_of, as_tuned):
+    methods = ("ppo", "genetic", "random", "lora", "soft-prompt")
+    trials = trials_of({"lora": 0.3, "genetic": 0.1}, methods=methods)
+    text = verdict(as_tuned(trials, "lora", "soft-prompt"))
+    [line] = [line for line in text if "tuned" in line]
+    assert line.startswith(
+        "sst-2 at 30,000 LM forwards, the best tuned method against genetic, the best text prompt: "
+        "lora beats it by 0."
+    )
+    # What is tuned is no control, however good.
+    assert "against genetic, the strongest control: " in text[1]
+    text = verdict(as_tuned(trials_of({"lora": -0.3}, methods=("ppo", "lora")), "lora"))
+    assert any("the best text prompt: lora loses to it by 0." in line for line in text)
+    # Prompts that nobody learned are text too.
+    text = verdict(as_tuned(trials_of(methods=("lora",), fixed=("manual",)), "lora"))
+    assert any("against manual, the best text prompt: lora cannot be told" in line for line in text)
+
+
+def test_without_both_nothing_is_said_of_tuning(trials_of, as_tuned):
+    assert not any("tuned" in line for line in verdict(trials_of()))
+    alone = as_tuned(trials_of(methods=("lora",), fixed=()), "lora")
+    assert not any("tuned" in line for line in verdict(alone))
