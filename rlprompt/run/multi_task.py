@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
 
-from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.errors import ConfigError, RunError, suggest
 from rlprompt.core.evaluation import calibrate
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Result
@@ -18,6 +19,8 @@ from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
 from rlprompt.tasks.verbalizer import Verbalizer
+from rlprompt.tuning import checkpoint
+from rlprompt.tuning.rows import FILE, TENSOR
 
 #: Tokens a forward, padding included: as many as keep a processor's products busy.
 BATCH_TOKENS = 1024
@@ -67,6 +70,46 @@ class Learned:
             result.verbalizer,
             found.calibration,
             found.prompt.text,
+        )
+
+    @classmethod
+    def load_soft(
+        cls,
+        folder: Path | str,
+        lm: FrozenLM,
+        *,
+        calibration: Mapping[str, float] | None = None,
+        force: bool = False,
+    ) -> "Learned":
+        """Reads a soft prompt that a tuner saved.
+
+        Args:
+            folder: where ``save`` put it, or a comparison's folder of the run.
+            lm: the LM that it is for.
+            calibration: bias of each label; None for none.
+            force: whether another LM will do.
+
+        Raises:
+            RunError: there is none, it is damaged, or it was trained for another LM.
+        """
+        path = Path(folder) / FILE
+        found = checkpoint.load(path, "copy it anew from where it was written")
+        if found is None:
+            raise RunError(f"There is no soft prompt at {path}.")
+        tensors, facts = found
+        if facts["lm"] != lm.identity.fingerprint and not force:
+            raise RunError(
+                f"{path} was trained for another LM ({facts['lm']}) than {lm.identity.name} "
+                f"({lm.identity.fingerprint}): its numbers mean nothing there. Name the LM that it "
+                "was trained for, or give force=True."
+            )
+        labels = tuple(facts["labels"])
+        return cls(
+            Template(facts["template"], facts["answer_prefix"]),
+            labels,
+            dict(zip(labels, facts["words"], strict=True)),
+            calibration or {},
+            soft=tensors[TENSOR],
         )
 
     @property

@@ -31,8 +31,14 @@ def save(path: Path, tensors: Mapping[str, torch.Tensor], facts: Mapping[str, An
         raise RunError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
+def load(
+    path: Path, advice: str = "delete it, and the training begins anew"
+) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
     """Reads what :func:`save` wrote; None if there is no such file.
+
+    Args:
+        path: the file.
+        advice: what to do if it is damaged.
 
     Raises:
         RunError: the file is damaged.
@@ -46,9 +52,7 @@ def load(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]] | None:
             facts = json.loads(file.metadata()[_FACTS])
             return {name: file.get_tensor(name) for name in file.keys()}, facts  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(
-            f"{path} is damaged ({error}): delete it, and the training begins anew."
-        ) from error
+        raise RunError(f"{path} is damaged ({error}): {advice}.") from error
 
 
 def flat(state: Mapping[str, Any]) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

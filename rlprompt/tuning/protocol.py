@@ -160,6 +160,7 @@ def facts_of(problem: Problem, template: Template) -> dict[str, Any]:
     return {
         "template": template.source,
         "answer_prefix": template.answer_prefix,
+        "labels": list(problem.task.labels),
         "words": [list(words) for words in problem.task.verbalizer.words],
         "lm": problem.lm.identity.fingerprint,
     }

@@ -22,6 +22,9 @@ from rlprompt.tuning.protocol import Problem, facts_of
 from rlprompt.tuning.text import best_manual, check_text
 from rlprompt.tuning.training import bind, scores
 
+#: Name of the file that a soft prompt is kept in, and of the tensor in it.
+FILE: Final = "soft_prompt.safetensors"
+TENSOR: Final = "prompt"
 INITS: Final = ("text", "vocab", "labels", "random")
 #: Half the width of the uniform distribution of ``init = "random"`` (Lester et al. 2021, sec. 3.2).
 SPREAD: Final = 0.5
@@ -39,12 +42,12 @@ class SoftRows:
     def __init__(self, template: Template, rows: torch.Tensor) -> None:
         """Starts from rows of shape (length, width)."""
         self.template = template
-        self.start: Mapping[str, torch.Tensor] = {"prompt": rows.detach().clone()}
+        self.start: Mapping[str, torch.Tensor] = {TENSOR: rows.detach().clone()}
         self._rows = torch.nn.Parameter(rows.detach().clone())
 
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
         """The prompt itself."""
-        return {"prompt": self._rows}
+        return {TENSOR: self._rows}
 
     def soft(self) -> torch.Tensor:
         """The prompt, shape (length, width)."""
@@ -84,7 +87,7 @@ class TunedSoftPrompt:
             RunError: the folder cannot be written.
         """
         facts = facts_of(self.problem, self.rows.template)
-        checkpoint.save(folder / "soft_prompt.safetensors", self.rows.parameters(), facts)
+        checkpoint.save(folder / FILE, self.rows.parameters(), facts)
         if stands_first(self.problem.lm, self.rows.template):
             save_rows(folder, self.problem.lm, self.rows.soft())
 

@@ -7,8 +7,11 @@ import pytest
 import torch
 
 from rlprompt.core.errors import ConfigError, RunError
-from rlprompt.core.evaluation import gold_logprobs
+from rlprompt.core.evaluation import calibrate, gold_logprobs
 from rlprompt.core.events import ignore
+from rlprompt.lm.causal import CausalLM
+from rlprompt.run.multi_task import Learned, MultiTaskPredictor
+from rlprompt.testing import tiny_causal
 from rlprompt.tuning import checkpoint
 from rlprompt.tuning.protocol import make_tuner, settle
 from rlprompt.tuning.rows import INITS
@@ -209,3 +212,32 @@ def test_a_length_that_does_not_fit_the_context(problem):
 def test_a_budget_that_does_not_cover_the_choice_of_a_text(problem):
     with pytest.raises(ConfigError, match="allow 20 for that and more"):
         tune(problem(15))
+
+
+def test_a_saved_soft_prompt_labels_as_when_it_was_trained(problem, lm, tmp_path):
+    given = problem()
+    tuned = tune(given, steps=4)
+    tuned.save(tmp_path)
+    test = tuple(given.task.dev)
+    bias = {"negative": 0.2, "positive": -0.2}
+    learned = Learned.load_soft(tmp_path, lm, calibration=bias)
+    found = MultiTaskPredictor(lm, {"films": learned}).predict(
+        [("films", example.fields["text"]) for example in test]
+    )
+    expected = np.exp(calibrate(tuned.choice_logprobs(test), np.asarray([0.2, -0.2])))
+    values = [list(prediction.probabilities.values()) for prediction in found]
+    np.testing.assert_allclose(values, expected, atol=1e-5)
+
+
+def test_a_soft_prompt_of_another_lm_is_refused(problem, lm, tmp_path):
+    other = CausalLM(*tiny_causal("gpt2"))
+    tune(problem(), steps=1).save(tmp_path)
+    with pytest.raises(RunError, match=r"trained for another LM .* or give force=True"):
+        Learned.load_soft(tmp_path, other)
+    assert Learned.load_soft(tmp_path, other, force=True).soft is not None
+    path = tmp_path / "soft_prompt.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(RunError, match=r"is damaged .*: copy it anew"):
+        Learned.load_soft(tmp_path, lm)
+    with pytest.raises(RunError, match="There is no soft prompt at"):
+        Learned.load_soft(tmp_path / "nowhere", lm)
