@@ -87,11 +87,6 @@ class TunedRuns:
 
         with self._timed():
             tuner, problem, tuned = self._tune(run, setting, lm, listen)
-            if not tuned.history:
-                raise ConfigError(
-                    f"A budget of {setting.budget} LM forwards is too small for "
-                    f"{setting.method!r}: it bought no look at dev."
-                )
             bias = settle(tuned, run.task.train, run.task.dev)
             on_train, on_dev = (_evaluated(tuned, each, bias) for each in _seen(run))
             kept = self._file(setting).with_suffix("")

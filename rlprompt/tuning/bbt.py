@@ -170,7 +170,7 @@ class Evolution:
             value = self._look(0, latest, None)
         except BudgetExhausted:
             raise ConfigError(
-                f"A budget of {budget.forwards} LM forwards buys nothing: one look at dev costs "
+                f"{budget.forwards} LM forwards for the tuning buy nothing: one look at dev costs "
                 f"{self._dev.n_examples}, and a generation "
                 f"{settings.population * self._train.n_examples}."
             ) from None

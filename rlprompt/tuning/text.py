@@ -47,7 +47,7 @@ def best_manual(problem: Problem, template: Template) -> Prompt:
             problem.ledger.charge(len(gold), problem.budget)
         except BudgetExhausted as error:
             raise ConfigError(
-                f"A budget of {problem.budget.forwards} LM forwards does not cover the choice of "
+                f"{problem.budget.forwards} LM forwards for the tuning do not cover the choice of "
                 f"a text to begin from: allow {len(texts) * len(gold)} for that and more for the "
                 "training, or give a text."
             ) from error

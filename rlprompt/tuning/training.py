@@ -252,7 +252,7 @@ class Training:
         except BudgetExhausted:
             if not self.progress.history:
                 raise ConfigError(
-                    f"A budget of {self._problem.budget.forwards} LM forwards buys nothing: one "
+                    f"{self._problem.budget.forwards} LM forwards for the tuning buy nothing: one "
                     f"look at dev costs {self._dev.n_examples}, and training comes on top."
                 ) from None
             self.progress.done = True

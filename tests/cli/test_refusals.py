@@ -60,7 +60,7 @@ def test_flags(words, message, refused):
 
 def test_commands(refused):
     assert "Did you mean 'optimize'?" in refused("optimise")
-    assert "'tasks', 'lms', 'agents', 'rewards', 'envs'" in refused("list", "prompts")
+    assert "'tasks', 'lms', 'agents', 'tuners', 'rewards', 'envs'" in refused("list", "prompts")
 
 
 @pytest.mark.parametrize(

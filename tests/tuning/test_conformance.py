@@ -115,7 +115,7 @@ def test_the_budget_is_never_exceeded(name, budget, problem):
 def test_a_budget_that_buys_nothing_is_refused(name, problem):
     # The choice between two texts on the ten examples of dev is covered, another look is not.
     budget = 9 if name == "p-tuning" else 25
-    with pytest.raises(ConfigError, match=f"A budget of {budget} LM forwards buys nothing"):
+    with pytest.raises(ConfigError, match=f"{budget} LM forwards for the tuning buy nothing"):
         tune(name, problem(budget))
 
 
