@@ -108,8 +108,8 @@ class Tuner(Protocol):
 TUNERS: Registry[type[Tuner]] = Registry("tuner")
 for _name, _target, _summary in (
     ("soft-prompt", "soft_prompt:SoftPrompt", "embeddings in the place of the prompt, by gradient"),
-    ("p-tuning", "p_tuning:PTuning", "the same, computed by a small network that is trained"),
-    ("bbt", "bbt:BlackBox", "the same, by CMA-ES in a random subspace, without gradients"),
+    ("p-tuning", "p_tuning:PTuning", "a soft prompt that a small network writes, by gradient"),
+    ("bbt", "bbt:BlackBox", "a soft prompt by CMA-ES in a random subspace, without gradients"),
     ("prefix", "prefix:Prefix", "keys and values before the input in every layer, by gradient"),
     ("lora", "lora:LoRA", "low-rank matrices beside the LM's own, by gradient"),
     ("fine-tune", "fine_tune:FineTune", "all parameters of a copy of the LM, by gradient"),
