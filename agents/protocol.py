@@ -13,12 +13,11 @@ all randomness comes from ``seed``.
 """
 
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.events import Event, OnEvent
 from rlprompt.core.prompt import Prompt
-from rlprompt.core.registry import Registry
+from rlprompt.core.registry import Registry, make_configured
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.objective import Objective
 from rlprompt.tasks.vocabulary import ActionVocabulary
@@ -100,38 +99,14 @@ def make_agent(name: str, settings: dict[str, Any]) -> Agent:
     Raises:
         ConfigError: the name or a setting is unknown, with the nearest one, or a value is refused.
     """
-    kind: Any = AGENTS.get(name)
-    if not _is_agent(kind):
-        raise ConfigError(
-            f"{name!r} is no agent: it must be a dataclass of settings with a method 'optimize'."
-        )
-    known = {f.name: f.default for f in fields(kind)}
-    for key, value in settings.items():
-        if key not in known:
-            raise ConfigError(
-                f"The agent {name!r} has no setting {key!r}.{suggest(key, known)} "
-                f"It has: {', '.join(known)}."
-            )
-        if not _same_kind(value, known[key]):
-            raise ConfigError(
-                f"{key} of the agent {name!r} must be of type {type(known[key]).__name__}, "
-                f"not {value!r}."
-            )
-    try:
-        agent: Agent = kind(**settings)
-    except TypeError as error:
-        raise ConfigError(f"Settings of the agent {name!r}: {error}.") from error
-    return agent
+    made = make_configured(AGENTS, name, settings, method="optimize", same_kind=_same_kind)
+    return cast(Agent, made)
 
 
 def generation(agent: Agent) -> int:
     """Returns how many prompts an agent proposes at once, by its setting; 1 if it has none."""
     names: list[str] = [f.name for f in fields(agent)] if is_dataclass(agent) else []
     return max([1, *(getattr(agent, name) or 1 for name in _BATCHES if name in names)])
-
-
-def _is_agent(kind: Any) -> bool:
-    return isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "optimize")
 
 
 def _same_kind(value: object, default: object) -> bool:

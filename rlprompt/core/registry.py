@@ -1,8 +1,8 @@
 """Names for things a user can choose: tasks, LMs, agents, rewards."""
 
 import importlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, TypeVar, cast
 
 from rlprompt.core.errors import ConfigError, suggest
@@ -97,3 +97,46 @@ class Registry(Generic[T]):
     def get_any(self, name: str) -> Any:
         """Like :meth:`get`, for callers that check the type themselves."""
         return self.get(name)
+
+
+def make_configured(
+    registry: Registry[Any],
+    name: str,
+    settings: Mapping[str, Any],
+    *,
+    method: str,
+    same_kind: Callable[[object, object], bool] = lambda value, default: True,
+) -> Any:
+    """Makes a registered dataclass of settings.
+
+    Args:
+        registry: where the name is looked up.
+        name: registered name or import path.
+        settings: in place of the defaults.
+        method: what the class must be able to do.
+        same_kind: whether a value is of the kind of a setting's default.
+
+    Raises:
+        ConfigError: the name or a setting is unknown, with the nearest one, or a value is refused.
+    """
+    what, kind = registry.kind, registry.get(name)
+    if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, method)):
+        raise ConfigError(
+            f"{name!r} is no {what}: it must be a dataclass of settings with a method {method!r}."
+        )
+    known = {each.name: each.default for each in fields(kind)}
+    for key, value in settings.items():
+        if key not in known:
+            raise ConfigError(
+                f"The {what} {name!r} has no setting {key!r}.{suggest(key, known)} "
+                f"It has: {', '.join(known)}."
+            )
+        if not same_kind(value, known[key]):
+            raise ConfigError(
+                f"{key} of the {what} {name!r} must be of type {type(known[key]).__name__}, "
+                f"not {value!r}."
+            )
+    try:
+        return kind(**settings)
+    except TypeError as error:
+        raise ConfigError(f"Settings of the {what} {name!r}: {error}.") from error

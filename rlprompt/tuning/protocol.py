@@ -11,17 +11,17 @@ is counted in LM forwards, and a backward counts as two of them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 
-from rlprompt.core.errors import ConfigError, suggest
+from rlprompt.core.errors import ConfigError
 from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
 from rlprompt.core.events import OnEvent
 from rlprompt.core.ledger import Budget, Ledger
-from rlprompt.core.registry import Registry
+from rlprompt.core.registry import Registry, make_configured
 from rlprompt.lm.protocol import FrozenLM, GradientLM
 from rlprompt.tasks.examples import Example, Split
 from rlprompt.tasks.task import Task
@@ -123,22 +123,7 @@ def make_tuner(name: str, settings: Mapping[str, Any]) -> Tuner:
     Raises:
         ConfigError: the name or a setting is unknown, with the nearest one, or a value is refused.
     """
-    kind: Any = TUNERS.get(name)
-    if not (isinstance(kind, type) and is_dataclass(kind) and hasattr(kind, "tune")):
-        raise ConfigError(
-            f"{name!r} is no tuner: it must be a dataclass of settings with a method 'tune'."
-        )
-    known = [each.name for each in fields(kind)]
-    for key in settings:
-        if key not in known:
-            raise ConfigError(
-                f"The tuner {name!r} has no setting {key!r}.{suggest(key, known)} "
-                f"It has: {', '.join(known)}."
-            )
-    try:
-        return cast(Tuner, kind(**settings))
-    except TypeError as error:
-        raise ConfigError(f"Settings of the tuner {name!r}: {error}.") from error
+    return cast(Tuner, make_configured(TUNERS, name, settings, method="tune"))
 
 
 def check_family(name: str, traits: Traits, lm: TrainableLM) -> None:
