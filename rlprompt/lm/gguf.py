@@ -30,3 +30,18 @@ def read_once() -> Iterator[None]:
                 stack.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, value)
         yield
+
+
+def as_plain(model: Any) -> None:
+    """Takes the mark of a quantized model off one that is not.
+
+    What transformers reads from a GGUF file are plain numbers, yet it marks the model, and then
+    refuses to change the dtype and to save it.
+    """
+    model.is_quantized = False
+    for holder, name in (
+        (model, "hf_quantizer"),
+        (model, "quantization_method"),
+        (model.config, "quantization_config"),
+    ):
+        vars(holder).pop(name, None)

@@ -176,7 +176,7 @@ def load_lm(config: LMConfig) -> "FrozenLM":
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoTokenizer
 
-    from rlprompt.lm.linear import pack_linears
+    from rlprompt.lm.linear import PackedLinear, TrainableLinear, pack_linears
 
     if config.threads is not None:
         torch.set_num_threads(config.threads)
@@ -209,6 +209,8 @@ def load_lm(config: LMConfig) -> "FrozenLM":
         except (*_LOAD_ERRORS, SafetensorError) as error:
             raise LMError(_explain(config.name, source, error)) from error
     model, info = loaded
+    if source.gguf_file is not None:
+        gguf.as_plain(model)
     missing = sorted(info.get("missing_keys", []))
     if missing:
         raise LMError(
@@ -218,14 +220,17 @@ def load_lm(config: LMConfig) -> "FrozenLM":
     log.info("loaded %s (%s) from %s on %s", config.name, family, source.location, device)
     revision = source.gguf_file or getattr(settings, "_commit_hash", None) or config.revision or ""
     lm = wrapper(family)(model.to(device), tokenizer, name=config.name, revision=revision)
-    if config.trainable:
-        return lm
     # After the LM was identified by its weights.
     tokens = torch.arange(4, device=device)[None]
     inputs = {"input_ids": tokens}
     if model.config.is_encoder_decoder:
         inputs["decoder_input_ids"] = tokens
-    pack_linears(model, lambda: model(**inputs).logits, keep=model.get_output_embeddings())
+    pack_linears(
+        model,
+        lambda: model(**inputs).logits,
+        keep=model.get_output_embeddings(),
+        layer=TrainableLinear if config.trainable else PackedLinear,
+    )
     return lm
 
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.causal import CausalLM
-from rlprompt.lm.linear import PackedLinear, pack_linears
+from rlprompt.lm.linear import PackedLinear, TrainableLinear, pack_linears
 from rlprompt.testing import CAUSAL_FAMILIES, planted_task, tiny_causal
 
 
@@ -33,6 +33,31 @@ def test_a_gradient_is_refused_rather_than_lost():
     packed = PackedLinear(nn.Linear(4, 3))
     with pytest.raises(RuntimeError, match="no gradient"):
         packed(torch.randn(2, 4, requires_grad=True))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("shape", [(5,), (3, 5), (2, 3, 5), (0, 5)])
+def test_a_trainable_layer_has_the_gradients_of_the_layer(shape, bias, frozen):
+    torch.manual_seed(0)
+    layer = nn.Linear(5, 7, bias=bias).requires_grad_(not frozen)
+    states = torch.randn(shape, requires_grad=True)
+    direction = torch.randn(*shape[:-1], 7)
+    wanted = [states, *([] if frozen else layer.parameters())]
+    made = TrainableLinear(layer)
+    assert made.weight is layer.weight
+    one, two = (
+        (found := each(states), *torch.autograd.grad((found * direction).sum(), wanted))
+        for each in (layer, made)
+    )
+    torch.testing.assert_close(two, one)
+
+
+def test_a_trainable_layer_may_be_copied_and_halved():
+    layer, states = TrainableLinear(nn.Linear(4, 3)), torch.randn(2, 4)
+    half = copy.deepcopy(layer).to(torch.bfloat16)
+    torch.testing.assert_close(half(states.bfloat16()).float(), layer(states), atol=0.05, rtol=0)
+    assert layer.state_dict().keys() == nn.Linear(4, 3).state_dict().keys()
 
 
 def packed(model):

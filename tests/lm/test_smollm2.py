@@ -41,3 +41,9 @@ def test_packed_scores_of_a_real_lm_are_the_plain_ones(one_token, capfd):
         np.testing.assert_allclose(rows[-1], whole, atol=1e-4)
     # It tells the warm film from the tedious one under either prompt.
     assert (scores[:, 0, 1] > scores[:, 1, 1]).all()
+
+
+def test_an_lm_read_from_gguf_may_be_changed_and_saved_like_any_other(tmp_path):
+    model = load_lm(LMConfig("smollm2", device="cpu", trainable=True)).model
+    model.bfloat16().save_pretrained(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_size > 1e8
