@@ -16,7 +16,7 @@ from rlprompt.tuning.protocol import Problem
 #: What peft calls the LM families that it tells apart.
 _TASK_TYPES = {"causal": "CAUSAL_LM", "seq2seq": "SEQ_2_SEQ_LM"}
 #: Warnings about what peft does right by itself, and about its own use of transformers.
-_NOISE = (
+NOISE = (
     r"fan_in_fan_out is set to False but the target module is `Conv1D`",
     r"`is_gradient_checkpointing` is deprecated",
 )
@@ -62,7 +62,7 @@ def with_adapter(
     made = getattr(peft, config)(task_type=_TASK_TYPES.get(identity.family), **settings)
     try:
         with seeded(seed), warnings.catch_warnings():
-            for message in _NOISE:
+            for message in NOISE:
                 warnings.filterwarnings("ignore", message)
             adapter = peft.get_peft_model(model, made)
     except ValueError as error:

@@ -41,6 +41,7 @@ class BlackBox:
         init: what the rows begin as, see :class:`rlprompt.tuning.soft_prompt.SoftPrompt`.
         text: text for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest
             on dev.
+        run: for ``init = "prompt"``: the folder of the run that learned it.
         template: in place of the task's; '' for the task's own.
         dimensions: of the subspace.
         population: prompts a generation; each is scored on all of train.
@@ -55,6 +56,7 @@ class BlackBox:
     length: int = 5
     init: str = "text"
     text: str = ""
+    run: str = ""
     template: str = ""
     dimensions: int = 100
     population: int = 12
@@ -69,7 +71,7 @@ class BlackBox:
         Raises:
             ConfigError: with what to write instead.
         """
-        check_rows(self.length, self.init, self.text)
+        check_rows(self.length, self.init, self.text, self.run)
         # CMA-ES moves towards the better half of a population.
         for name, least in (
             ("dimensions", 2),
@@ -96,7 +98,13 @@ class BlackBox:
         own = problem.task.template
         template = Template(self.template or own.source, own.answer_prefix)
         start = start_rows(
-            problem, template, seed, length=self.length, init=self.init, text=self.text
+            problem,
+            template,
+            seed,
+            length=self.length,
+            init=self.init,
+            text=self.text,
+            run=self.run,
         )
         evolution = Evolution(
             self, problem, template, start, seed=seed, on_event=on_event, work=work

@@ -11,6 +11,7 @@ import torch
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.prompt import Prompt
+from rlprompt.core.result import Result
 from rlprompt.lm.gradients import looked_up
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
@@ -25,7 +26,7 @@ from rlprompt.tuning.training import bind, scores
 #: Name of the file that a soft prompt is kept in, and of the tensor in it.
 FILE: Final = "soft_prompt.safetensors"
 TENSOR: Final = "prompt"
-INITS: Final = ("text", "vocab", "labels", "random")
+INITS: Final = ("text", "prompt", "vocab", "labels", "random")
 #: Half the width of the uniform distribution of ``init = "random"`` (Lester et al. 2021, sec. 3.2).
 SPREAD: Final = 0.5
 #: Most frequent words that ``init = "vocab"`` samples from, as there.
@@ -92,7 +93,7 @@ class TunedSoftPrompt:
             save_rows(folder, self.problem.lm, self.rows.soft())
 
 
-def check_rows(length: int, init: str, text: str) -> None:
+def check_rows(length: int, init: str, text: str, run: str) -> None:
     """Refuses settings of the start that cannot be meant.
 
     Raises:
@@ -107,12 +108,17 @@ def check_rows(length: int, init: str, text: str) -> None:
     check_text(text)
     if text and init != "text":
         raise ConfigError(f"init = {init!r} takes no text: leave it out.")
-    if not length and init != "text":
+    if bool(run) != (init == "prompt"):
+        raise ConfigError(
+            f"init = {init!r} and run = {run!r} do not go together: init = 'prompt' begins as the "
+            "learned prompt of the run in that folder; the other ones take no run."
+        )
+    if not length and init not in ("text", "prompt"):
         raise ConfigError(f"init = {init!r} needs a length of 1 or more.")
 
 
 def start_rows(
-    problem: Problem, template: Template, seed: int, *, length: int, init: str, text: str
+    problem: Problem, template: Template, seed: int, *, length: int, init: str, text: str, run: str
 ) -> torch.Tensor:
     """Returns the rows before training, on the LM's device.
 
@@ -121,25 +127,27 @@ def start_rows(
         template: where the rows will stand.
         seed: of what is sampled.
         length: rows; 0 for as many as the text has tokens.
-        init: 'text', embeddings of a text, repeated or cut to the length; 'vocab', those of sampled
-            frequent words; 'labels', those of the label words, then of sampled words; 'random',
-            uniform numbers.
+        init: 'text', embeddings of a text, repeated or cut to the length; 'prompt', those of a
+            learned prompt; 'vocab', those of sampled frequent words; 'labels', those of the label
+            words, then of sampled words; 'random', uniform numbers.
         text: for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest on
             dev.
+        run: for ``init = "prompt"``: the folder of the run that learned it.
 
     Returns:
         Shape (length, width), float32.
 
     Raises:
         ConfigError: there is no text to begin from, or the budget does not cover its choice.
+        RunError: there is no finished run.
     """
     model, generator = problem.lm.model, np.random.default_rng([seed, 1])
     if init == "random":
         like = looked_up(model, [0])
         rows = generator.uniform(-SPREAD, SPREAD, (length, like.shape[1]))
         return torch.as_tensor(rows, dtype=torch.float32, device=like.device)
-    if init == "text":
-        ids = _text_ids(problem, template, text)
+    if init in ("text", "prompt"):
+        ids = _text_ids(problem, template, text or (run and learned_text(Path(run))))
         return looked_up(model, [ids[n % len(ids)] for n in range(length or len(ids))])
     first = _label_ids(problem, template)[:length] if init == "labels" else []
     vocabulary = build_vocabulary(
@@ -151,6 +159,19 @@ def start_rows(
     )
     rest = generator.choice(vocabulary.token_ids, length - len(first))
     return looked_up(model, [*first, *rest.tolist()])
+
+
+def learned_text(run: Path) -> str:
+    """Returns the text that a run learned.
+
+    Raises:
+        RunError: there is no finished run in the folder.
+        ConfigError: it learned the empty prompt.
+    """
+    text = Result.load(run / "result.json").prompt.text
+    if not text:
+        raise ConfigError(f"The run in {run} learned the empty prompt: nothing to begin from.")
+    return text
 
 
 def _label_ids(problem: Problem, template: Template) -> list[int]:

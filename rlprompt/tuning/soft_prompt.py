@@ -22,10 +22,11 @@ class SoftPrompt(GradientTuner):
     Attributes:
         length: rows of the prompt; 0 for as many as the init text has tokens.
         init: what the rows begin as: 'text', embeddings of a text, repeated or cut to the length;
-            'vocab', those of sampled frequent words; 'labels', those of the label words, then of
-            sampled words; 'random', uniform numbers.
-        text: text for ``init = "text"``, e.g. a learned prompt; '' for whichever of the task's
-            manual prompts is likeliest on dev.
+            'prompt', those of a learned prompt; 'vocab', those of sampled frequent words; 'labels',
+            those of the label words, then of sampled words; 'random', uniform numbers.
+        text: text for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest
+            on dev.
+        run: for ``init = "prompt"``: the folder of the run that learned it.
     """
 
     name: ClassVar[str] = "soft-prompt"
@@ -34,6 +35,7 @@ class SoftPrompt(GradientTuner):
     length: int = 5
     init: str = "text"
     text: str = ""
+    run: str = ""
 
     def __post_init__(self) -> None:
         """Refuses settings that cannot be meant.
@@ -42,7 +44,7 @@ class SoftPrompt(GradientTuner):
             ConfigError: with what to write instead.
         """
         super().__post_init__()
-        check_rows(self.length, self.init, self.text)
+        check_rows(self.length, self.init, self.text, self.run)
 
     @property
     def traits(self) -> Traits:
@@ -56,7 +58,13 @@ class SoftPrompt(GradientTuner):
         check_family(self.name, self.traits, problem.lm)
         template = self.template_of(problem)
         start = start_rows(
-            problem, template, seed, length=self.length, init=self.init, text=self.text
+            problem,
+            template,
+            seed,
+            length=self.length,
+            init=self.init,
+            text=self.text,
+            run=self.run,
         )
         rows = SoftRows(template, start)
         history = self.train(problem, rows, seed=seed, on_event=on_event, work=work)

@@ -4,6 +4,8 @@ import pytest
 
 from rlprompt.core.ledger import Budget
 from rlprompt.lm.causal import CausalLM
+from rlprompt.run.config import RunConfig
+from rlprompt.run.optimize import optimize
 from rlprompt.tasks.splits import Splits
 from rlprompt.tasks.task import Task
 from rlprompt.testing import planted_task, tiny_causal
@@ -32,6 +34,15 @@ def task():
         template=planted.template,
         manual_prompts=(" overall", " in short it was"),
     )
+
+
+@pytest.fixture(scope="session")
+def run(lm, task, tmp_path_factory):
+    """Folder of a run that learned a prompt for the task."""
+    out = tmp_path_factory.mktemp("run") / "run"
+    values = {"lm": "smollm2", "agent": "random", "budget": 600, "length": 2, "out": out}
+    optimize(RunConfig(**values, vocabulary_size=50), task=task, lm=lm)
+    return out
 
 
 @pytest.fixture
