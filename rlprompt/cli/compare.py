@@ -64,6 +64,7 @@ def compare(
     from rlprompt.cli import show_compare as shown
     from rlprompt.compare.compare import compare as run
     from rlprompt.compare.config import CompareConfig
+    from rlprompt.compare.estimate import estimate
     from rlprompt.run.config import RunConfig
     from rlprompt.tasks.optional import need
 
@@ -104,6 +105,8 @@ def compare(
     for package in ("matplotlib", "pandas", "scipy"):
         need(package, "rlprompt[compare]", "A comparison")
     shown.show_plan(out, settled)
+    with err.status("measuring a few LM forwards"):
+        shown.show_estimate(out, estimate(settled))
     if dry_run:
         return
     with shown.CompareProgress(err, settled) as progress:

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from rlprompt.compare import folder
 from rlprompt.compare.config import CompareConfig
+from rlprompt.compare.estimate import Estimate
 from rlprompt.compare.group import News
 from rlprompt.core.trials import Setting
 
@@ -39,6 +40,30 @@ def show_plan(console: Console, config: CompareConfig) -> None:
     for note in config.notes:
         table.add_row("note", note)
     console.print(table)
+
+
+def show_estimate(console: Console, found: Estimate | None) -> None:
+    """Prints how long what is left will take."""
+    if found is None:
+        console.print(" [bold]time[/]            nothing is left to run")
+        return
+    rates = {
+        "in searches": found.speed.search,
+        "with a soft prompt": found.speed.soft,
+        "with whole inputs": found.speed.whole,
+    }
+    told = ", ".join(f"{rate:,.0f} {name}" for name, rate in rates.items() if rate)
+    console.print(
+        f" [bold]time[/]            {duration(found.seconds)} at most for {found.runs} runs, from "
+        f"LM forwards a second as measured just now: {told}",
+    )
+
+
+def duration(seconds: float) -> str:
+    """Writes a time as a person would: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _runs(config: CompareConfig, number: int) -> str:

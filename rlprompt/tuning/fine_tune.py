@@ -46,7 +46,7 @@ class FineTune(GradientTuner):
     @property
     def traits(self) -> Traits:
         """What sets it apart."""
-        return Traits(True, False, False, ("causal", "masked", "seq2seq"))
+        return Traits(True, False, False, ("causal", "masked", "seq2seq"), True)
 
     def tune(
         self, problem: Problem, *, seed: int, on_event: OnEvent, work: Path | None

@@ -1,14 +1,16 @@
 """What all tuners share that learn by gradient: the settings of the training, and its call."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from rlprompt.core.events import OnEvent
+from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template
 from rlprompt.tuning.protocol import Problem
-from rlprompt.tuning.training import Trainable, Training, TrainingConfig
+from rlprompt.tuning.training import BACKWARD, Trainable, Training, TrainingConfig
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,13 @@ class GradientTuner:
             evaluate_every=self.evaluate_every,
             patience=self.patience,
         )
+
+    def most_passes(self, task: Task) -> int:
+        """Returns how many LM forwards, and twice the backwards, it takes on a task at most."""
+        update = (1 + BACKWARD) * min(self.batch_size, len(task.train))
+        looks = math.ceil(self.steps / self.evaluate_every)
+        rate = self.steps * update + looks * len(task.dev)
+        return len(self.learning_rates) * rate + (1 + len(task.manual_prompts)) * len(task.dev)
 
     def template_of(self, problem: Problem) -> Template:
         """Returns where input, prompt and answer stand."""

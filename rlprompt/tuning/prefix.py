@@ -57,7 +57,7 @@ class Prefix(GradientTuner):
     @property
     def traits(self) -> Traits:
         """What sets it apart; peft feeds a prefix as a cache, which masked LMs do not have."""
-        return Traits(True, False, False, ("causal", "seq2seq"))
+        return Traits(True, False, False, ("causal", "seq2seq"), True)
 
     def tune(
         self, problem: Problem, *, seed: int, on_event: OnEvent, work: Path | None

@@ -58,12 +58,15 @@ class Traits:
         readable: whether a person can read what it learns.
         other_lms: whether what it learns can be used with another LM.
         families: LM families that it supports.
+        whole_inputs: whether each pass runs the whole input, not only what stands from the place of
+            the prompt on: then it takes longer.
     """
 
     gradients: bool
     readable: bool
     other_lms: bool
     families: tuple[str, ...]
+    whole_inputs: bool = False
 
 
 class Tuned(Protocol):

@@ -78,6 +78,12 @@ def test_what_dev_likes_best_is_kept(problem):
     ]
 
 
+def test_it_takes_all_that_it_says_where_nothing_ends_it_early(problem):
+    given = problem()
+    tune(given, patience=9)
+    assert given.ledger.forwards == SoftPrompt(**QUICK).most_passes(given.task)
+
+
 def test_a_backward_counts_as_two_forwards(problem):
     given = problem()
     tuned = tune(given)
