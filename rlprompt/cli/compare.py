@@ -106,7 +106,7 @@ def compare(
         need(package, "rlprompt[compare]", "A comparison")
     shown.show_plan(out, settled)
     with err.status("measuring a few LM forwards"):
-        shown.show_estimate(out, estimate(settled))
+        shown.show_estimate(err, estimate(settled))
     if dry_run:
         return
     with shown.CompareProgress(err, settled) as progress:
