@@ -7,6 +7,7 @@ import typer
 
 from rlprompt.cli import options
 from rlprompt.cli.app import app, err, label_words, names, numbers, out, pairs
+from rlprompt.core.errors import RLPromptError
 
 
 @app.command()
@@ -106,7 +107,10 @@ def compare(
         need(package, "rlprompt[compare]", "A comparison")
     shown.show_plan(out, settled)
     with err.status("measuring a few LM forwards"):
-        shown.show_estimate(err, estimate(settled))
+        try:
+            shown.show_estimate(err, estimate(settled))
+        except RLPromptError as error:  # other tasks may be sound, and the run says what is not
+            err.print(f"How long it takes cannot be told: {error}", markup=False)
     if dry_run:
         return
     with shown.CompareProgress(err, settled) as progress:
