@@ -38,7 +38,7 @@ from rlprompt.tuning.bridge import Projection, nearest_text
 from rlprompt.tuning.loading import load_tuned
 from rlprompt.tuning.protocol import Problem, TrainableLM, Tuned, make_tuner, settle
 from rlprompt.tuning.rows import TunedSoftPrompt
-from rlprompt.tuning.training import TextPrompt, bind, scores
+from rlprompt.tuning.trainable import TextPrompt, bind, scores
 
 BEGIN, END = "<!-- made by benchmarks/tuning/bridge.py -->", "<!-- end of bridge -->"
 HERE = Path(__file__).parent

@@ -24,7 +24,7 @@ from rlprompt.tasks.template import Template
 from rlprompt.tuning import checkpoint
 from rlprompt.tuning.protocol import Problem, Traits, check_family
 from rlprompt.tuning.rows import SoftRows, TunedSoftPrompt, check_rows, start_rows
-from rlprompt.tuning.training import bind, scores
+from rlprompt.tuning.trainable import bind, scores
 
 STATE = "evolution.safetensors"
 

@@ -10,7 +10,9 @@ from rlprompt.core.events import OnEvent
 from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template
 from rlprompt.tuning.protocol import Problem
-from rlprompt.tuning.training import BACKWARD, Trainable, Training, TrainingConfig
+from rlprompt.tuning.trainable import Trainable
+from rlprompt.tuning.training import BACKWARD, Training
+from rlprompt.tuning.training_config import TrainingConfig
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ ENCODERS = ("mlp", "lstm")
 
 
 class EncodedRows:
-    """A soft prompt from an encoder. Implements :class:`rlprompt.tuning.training.Trainable`."""
+    """A soft prompt from an encoder. Implements :class:`rlprompt.tuning.trainable.Trainable`."""
 
     model: torch.nn.Module | None = None
     prompt = Prompt()

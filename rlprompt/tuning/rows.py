@@ -21,7 +21,7 @@ from rlprompt.tuning import checkpoint
 from rlprompt.tuning.peft_files import save_rows, stands_first
 from rlprompt.tuning.protocol import Problem, facts_of
 from rlprompt.tuning.text import best_manual, check_text
-from rlprompt.tuning.training import bind, scores
+from rlprompt.tuning.trainable import bind, scores
 
 #: Name of the file that a soft prompt is kept in, and of the tensor in it.
 FILE: Final = "soft_prompt.safetensors"
@@ -34,7 +34,7 @@ FREQUENT: Final = 5000
 
 
 class SoftRows:
-    """A soft prompt in a template. Implements :class:`rlprompt.tuning.training.Trainable`."""
+    """A soft prompt in a template. Implements :class:`rlprompt.tuning.trainable.Trainable`."""
 
     model: torch.nn.Module | None = None
     prompt = Prompt()

@@ -7,7 +7,7 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
 from rlprompt.tuning.protocol import Problem
-from rlprompt.tuning.training import TextPrompt, bind, scores
+from rlprompt.tuning.trainable import TextPrompt, bind, scores
 
 
 def check_text(text: str) -> None:

@@ -1,162 +1,25 @@
 """Gradient descent on whatever a tuner changes: a sweep of learning rates, chosen by dev."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
 
-from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, suggest
-from rlprompt.core.evaluation import FloatArray
+from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError
 from rlprompt.core.events import Event, OnEvent
 from rlprompt.core.hashing import content_hash
-from rlprompt.core.prompt import Prompt
-from rlprompt.lm.protocol import GradientScorer
-from rlprompt.tasks.examples import Example
-from rlprompt.tasks.template import Template
 from rlprompt.tuning import checkpoint
 from rlprompt.tuning.protocol import Problem
+from rlprompt.tuning.trainable import Trainable, bind, scores
+from rlprompt.tuning.training_config import TrainingConfig
 
-OPTIMIZERS = ("adamw", "adafactor")
 #: What a backward counts, in LM forwards.
 BACKWARD = 2
 STATE = "training.safetensors"
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How a tuner's numbers are trained.
-
-    Attributes:
-        learning_rates: tried one after the other, each from the same start; dev decides.
-        steps: most updates of each.
-        batch_size: train examples an update.
-        accumulate: forwards that an update's examples are dealt to, where memory is short.
-        optimizer: 'adamw' or 'adafactor'.
-        warm_up: updates in which the learning rate rises to its value.
-        evaluate_every: updates between two looks at dev.
-        patience: looks at dev without a better one, after which a learning rate is given up.
-        weight_decay: of AdamW.
-    """
-
-    learning_rates: tuple[float, ...]
-    steps: int = 60
-    batch_size: int = 8
-    accumulate: int = 1
-    optimizer: str = "adamw"
-    warm_up: int = 5
-    evaluate_every: int = 5
-    patience: int = 4
-    weight_decay: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Refuses settings that cannot be meant.
-
-        Raises:
-            ConfigError: with what to write instead.
-        """
-        object.__setattr__(self, "learning_rates", tuple(self.learning_rates))
-        if not self.learning_rates:
-            raise ConfigError("learning_rates is empty: give one or more.")
-        for rate in self.learning_rates:
-            if not isinstance(rate, float) or not 0 < rate < math.inf:
-                raise ConfigError(f"A learning rate must be a number above 0, not {rate!r}.")
-        for name in ("steps", "batch_size", "accumulate", "evaluate_every", "patience"):
-            if type(value := getattr(self, name)) is not int or value < 1:
-                raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}.")
-        if self.accumulate > self.batch_size:
-            raise ConfigError(
-                f"accumulate = {self.accumulate} is more than batch_size = {self.batch_size}: a "
-                "forward needs an example."
-            )
-        if type(self.warm_up) is not int or self.warm_up < 0:
-            raise ConfigError(f"warm_up must be 0 or more updates, not {self.warm_up!r}.")
-        if self.optimizer not in OPTIMIZERS:
-            raise ConfigError(
-                f"Unknown optimizer {self.optimizer!r}.{suggest(self.optimizer, OPTIMIZERS)} "
-                f"Known: {', '.join(OPTIMIZERS)}."
-            )
-        if not self.weight_decay >= 0:
-            raise ConfigError(f"weight_decay must be 0 or more, not {self.weight_decay!r}.")
-
-
-class Trainable(Protocol):
-    """Numbers that are trained, and what the LM is asked with them."""
-
-    @property
-    def template(self) -> Template:
-        """Where input, prompt and answer stand."""
-
-    @property
-    def prompt(self) -> Prompt:
-        """Tokens in the place of the prompt where no soft prompt is."""
-
-    @property
-    def model(self) -> torch.nn.Module | None:
-        """What was made of the LM's model; None if it is left as it is."""
-
-    @property
-    def takes(self) -> int:
-        """Positions of the LM's context that the model itself takes beside what it is given."""
-
-    @property
-    def start(self) -> Mapping[str, torch.Tensor]:
-        """What the parameters are before training, by name."""
-
-    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
-        """All that is trained, by name."""
-
-    def soft(self) -> torch.Tensor | None:
-        """The soft prompt that the parameters stand for, shape (length, width); None for none."""
-
-
-class TextPrompt:
-    """A text prompt that nothing is trained of. Implements :class:`Trainable`."""
-
-    model: torch.nn.Module | None = None
-    takes = 0
-
-    def __init__(self, template: Template, prompt: Prompt) -> None:
-        """Keeps what it is given."""
-        self.template, self.prompt = template, prompt
-        self.start: Mapping[str, torch.Tensor] = {}
-
-    def parameters(self) -> Mapping[str, torch.nn.Parameter]:
-        """None."""
-        return {}
-
-    def soft(self) -> torch.Tensor | None:
-        """None."""
-        return None
-
-
-def bind(problem: Problem, trained: Trainable, examples: Sequence[Example]) -> GradientScorer:
-    """Binds examples to the LM as a trainable asks for them."""
-    soft = trained.soft()
-    # Room that the model itself takes is kept free as rows of a soft prompt would be.
-    taken = trained.takes and trained.takes + len(trained.prompt)
-    return problem.lm.bind_gradients(
-        trained.template,
-        problem.task.verbalizer,
-        examples,
-        prompt=trained.prompt,
-        soft_tokens=taken if soft is None else len(soft),
-        model=trained.model,
-    )
-
-
-@torch.no_grad()
-def scores(trained: Trainable, scorer: GradientScorer, block: int = 16) -> FloatArray:
-    """Scores all examples of a scorer without a gradient: shape (n_examples, n_labels)."""
-    soft = trained.soft()
-    blocks = [
-        range(n, min(n + block, scorer.n_examples)) for n in range(0, scorer.n_examples, block)
-    ]
-    found = [scorer.choice_logprobs(each, soft).double().cpu().numpy() for each in blocks]
-    return np.concatenate(found)
 
 
 @dataclass
@@ -171,6 +34,9 @@ class Progress:
         best: the best of all learning rates.
         best_rate: the learning rate of the best; 0.0 for the start.
         best_step: updates after which it was seen.
+        seen: train examples of the updates since the last look at dev.
+        right: of them, those that were right before their update.
+        likelihood: sum of their log-probabilities of the right label, then.
         forwards: LM forwards spent.
         backwards: backwards spent.
         done: whether nothing is left to do.
@@ -184,6 +50,9 @@ class Progress:
     best: float = -math.inf
     best_rate: float = 0.0
     best_step: int = 0
+    seen: int = 0
+    right: int = 0
+    likelihood: float = 0.0
     forwards: int = 0
     backwards: int = 0
     done: bool = False
@@ -290,8 +159,11 @@ class Training:
         for part in np.array_split(batch, config.accumulate):
             found = self._train.choice_logprobs(part.tolist(), self.trained.soft())
             gold = self._gold[part].to(found.device)
-            loss = -found.gather(1, gold[:, None]).sum() / len(batch)
-            loss.backward()  # type: ignore[no-untyped-call]
+            likelihood = found.gather(1, gold[:, None]).sum()
+            (-likelihood / len(batch)).backward()  # type: ignore[no-untyped-call]
+            progress.seen += len(part)
+            progress.right += int((found.detach().argmax(1) == gold).sum())
+            progress.likelihood += float(likelihood.detach())
         self._optimizer.step()
 
     def _batch(self, step: int) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -318,6 +190,9 @@ class Training:
             progress.best, progress.best_rate, progress.best_step = value, rate, progress.step
             self._best = self._copied()
         assert progress.history is not None
+        seen, progress.seen = progress.seen, 0
+        right, progress.right = progress.right, 0
+        likelihood, progress.likelihood = progress.likelihood, 0.0
         accuracy = float((found.argmax(-1) == gold).mean())
         progress.history.append(
             {
@@ -325,6 +200,9 @@ class Training:
                 "step": progress.step,
                 "dev_log_likelihood": value,
                 "dev_accuracy": accuracy,
+                # Of the updates up to here, for nothing; none before the first.
+                "train_log_likelihood": likelihood / seen if seen else None,
+                "train_accuracy": right / seen if seen else None,
                 "passes": progress.forwards + BACKWARD * progress.backwards,
             }
         )
@@ -341,7 +219,8 @@ class Training:
     def _next_rate(self) -> None:
         progress = self.progress
         progress.rate += 1
-        progress.step = progress.worse = 0
+        progress.step = progress.worse = progress.seen = progress.right = 0
+        progress.likelihood = 0.0
         progress.rate_best = -math.inf
         progress.done = progress.rate == len(self._config.learning_rates)
         start = self.trained.start

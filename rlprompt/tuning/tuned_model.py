@@ -15,14 +15,14 @@ from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_text
 from rlprompt.tuning.protocol import Problem, facts_of
-from rlprompt.tuning.training import bind, scores
+from rlprompt.tuning.trainable import bind, scores
 
 #: What was trained for what, beside the weights.
 FACTS = "prompt.json"
 
 
 class ChangedModel:
-    """A model with parameters to train. Implements :class:`rlprompt.tuning.training.Trainable`."""
+    """A model with parameters to train. Implements :class:`rlprompt.tuning.trainable.Trainable`."""
 
     def __init__(
         self,

@@ -78,6 +78,23 @@ def test_what_dev_likes_best_is_kept(problem):
     ]
 
 
+def test_train_is_told_from_the_updates_themselves(problem):
+    """With a batch of all of train, an update's forward scores train as the last one left it."""
+    given = problem()
+    train, gold = tuple(given.task.train), np.asarray(given.task.train.gold)
+    settings = {"learning_rates": (0.1,), "batch_size": len(train), "evaluate_every": 1}
+    history = tune(given, steps=3, **settings).history
+    assert history[0]["train_accuracy"] is None
+    start = tune(problem(), steps=1, **settings | {"learning_rates": (1e-12,)})
+    found = start.choice_logprobs(train)
+    assert history[1]["train_log_likelihood"] == pytest.approx(
+        gold_logprobs(found, gold).mean(), abs=1e-5
+    )
+    assert history[1]["train_accuracy"] == (found.argmax(1) == gold).mean()
+    values = [row["train_log_likelihood"] for row in history[1:]]
+    assert values == sorted(values)
+
+
 def test_it_takes_all_that_it_says_where_nothing_ends_it_early(problem):
     given = problem()
     tune(given, patience=9)
