@@ -1,4 +1,4 @@
-"""The study of lengths and starts: its methods are what their names say, and its figure shows them."""
+"""The study of lengths and starts: methods are what their names say, and the figure shows them."""
 
 import importlib
 import tomllib
