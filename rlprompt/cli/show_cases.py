@@ -64,8 +64,8 @@ def _curve(found: HeldOut) -> Table:
     after, before = learned.reliability, learned.reliability_uncalibrated
     made = table(
         f"calibration curve: error {before.ece:.3f} before calibration, {after.ece:.3f} after",
-        ("examples", "P", "right", "before: examples", "P", "right"),
-        ("P of the likeliest label",),
+        ("after: examples", "P", "right", "before: examples", "P", "right"),
+        ("P of the likeliest",),
     )
     for one, other in zip(after.bins, before.bins, strict=True):
         if one.count or other.count:

@@ -297,7 +297,7 @@ class Explanation:
     verbalizer: dict[str, list[str]]
     splits: dict[str, dict[str, Any]]
     settings: dict[str, Any]
-    ledger: dict[str, float]
+    ledger: dict[str, Any]
     versions: dict[str, str]
 
     def to_json(self) -> dict[str, Any]:

@@ -44,6 +44,21 @@ def _worth(found: Explanation) -> Iterator[str]:
     ]
     if margins:
         yield f"On train and dev it is worth {' and '.join(margins)}."
+    leanings = [
+        f"{_leaning(found.base[name])} ({name})" for name in ("learned", *others) if found.tokens
+    ]
+    if leanings:
+        yield (
+            "Whatever the input, the LM leans by so many nats to a label, which calibration takes "
+            f"off: {', '.join(leanings)}."
+        )
+
+
+def _leaning(variant: Variant) -> str:
+    """Names the label with the greatest bias, and how far it is above the mean of the others."""
+    label = max(variant.calibration, key=lambda name: variant.calibration[name])
+    others = [value for name, value in variant.calibration.items() if name != label]
+    return f"{variant.calibration[label] - sum(others) / len(others):.2f} to {label}"
 
 
 def _tokens(tokens: Sequence[TokenEffect]) -> Iterator[str]:
@@ -87,9 +102,10 @@ def _swaps(tokens: Sequence[TokenEffect]) -> Iterator[str]:
         return
     keep = [(token, swap) for token, swap in pairs if swap.variant.keeps]
     best = max(pairs, key=lambda pair: pair[1].variant.log_likelihood)
+    worst = min(pairs, key=lambda pair: pair[1].variant.log_likelihood)
     yield (
         f"Of {len(pairs)} swaps of a token for a near word {len(keep)} are not clearly worse; the "
-        f"best is {_named(*best)}."
+        f"best is {_named(*best)}; the worst {_named(*worst)}."
     )
     fixed = [token.token for token in tokens if token.swaps and not any(_kept(token.swaps))]
     if fixed:
@@ -109,12 +125,9 @@ def _reworded(what: str, rows: Sequence[Reworded]) -> Iterator[str]:
     if not rows:
         return
     worst = min(rows, key=lambda row: row.learned.log_likelihood)
-    keep = sum(row.learned.keeps for row in rows)
+    lost = sum(not row.learned.keeps for row in rows)
     sentence = (
-        f"In {len(rows)} {what}" if what.endswith("templates") else f"With {len(rows)} {what}"
-    )
-    sentence += (
-        f" it is clearly worse {len(rows) - keep} times (at worst "
+        f"Of {len(rows)} {what} {lost} make it clearly worse (at worst "
         f"{worst.learned.versus.log_likelihood.value:+.3f}, {worst.name})"
     )
     margins = [row.margin.log_likelihood for row in rows if row.margin is not None]
@@ -122,8 +135,8 @@ def _reworded(what: str, rows: Sequence[Reworded]) -> Iterator[str]:
         ahead = sum(each.low > 0 for each in margins)
         behind = sum(each.high < 0 for each in margins)
         sentence += (
-            f"; there it is clearly ahead of the manual prompt {ahead} times, clearly behind "
-            f"{behind} times"
+            f"; it is clearly ahead of the manual prompt in {ahead} of them, clearly behind in "
+            f"{behind}"
         )
     yield f"{sentence}."
 
@@ -133,9 +146,11 @@ def _test(found: Explanation) -> Iterator[str]:
         return
     if (duel := found.test.duel) is not None:
         yield (
-            f"On test it is right and the manual prompt wrong {duel.only_learned} times, the other "
-            f"way round {duel.only_manual} times of {found.test.scored:,}; accuracy "
-            f"{written(duel.margin.accuracy)}."
+            f"On test, where nothing was chosen, it is worth "
+            f"{written(duel.margin.log_likelihood)} nats over the manual prompt; of "
+            f"{found.test.scored:,} examples it is right and the manual one wrong in "
+            f"{duel.only_learned}, the other way round in {duel.only_manual} (accuracy "
+            f"{written(duel.margin.accuracy)})."
         )
     learned = found.test.prompts["learned"]
     yield (
