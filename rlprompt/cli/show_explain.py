@@ -108,13 +108,13 @@ def _tokens(found: Explanation) -> Table:
 
 def _orders(variants: Sequence[Variant]) -> Table:
     made = table("other orders", ("accuracy", "less learned"), ("prompt",))
-    for each in variants[:ENDS]:
-        made.add_row(repr(each.text), f"{each.accuracy:.3f}", _versus(each))
-    last = variants[max(ENDS, len(variants) - ENDS) :]
-    if hidden := len(variants) - ENDS - len(last):
-        made.add_row(Text(f"{hidden} more", style="dim italic"))
-    for each in last if len(variants) > ENDS else ():
-        made.add_row(repr(each.text), f"{each.accuracy:.3f}", _versus(each))
+    # A line for "more" in place of a single order would save nothing.
+    hidden = len(variants) - 2 * ENDS if len(variants) > 2 * ENDS + 1 else 0
+    for n, each in enumerate(variants):
+        if hidden and n == ENDS:
+            made.add_row(Text(f"{hidden} more", style="dim italic"))
+        if not ENDS <= n < ENDS + hidden:
+            made.add_row(Text(repr(each.text)), f"{each.accuracy:.3f}", _versus(each))
     return made
 
 

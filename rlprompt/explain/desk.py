@@ -136,6 +136,7 @@ class Desk:
         self._train = Part(lm, question, train, till)
         self._others = [Part(lm, question, split, till) for split in others]
         self._paid: dict[Prompt, int] = {}
+        self._asked: set[Prompt] = set()
 
     @property
     def _parts(self) -> list[Part]:
@@ -162,16 +163,15 @@ class Desk:
         """
         till = self._till
         new = [p for p in dict.fromkeys(prompts) if p not in self._paid]
+        till.wanted += self.cost([p for p in new if p not in self._asked])
+        self._asked.update(new)
         if together and self.cost(new) > till.left:
-            till.wanted += self.cost(new)
             return len(new)
         for part in self._parts:
             part.check(new)
         bought: list[Prompt] = []
         for prompt in new:
-            cost = self.cost([prompt])
-            till.wanted += cost
-            if cost <= till.left:
+            if self.cost([prompt]) <= till.left:
                 self._paid[prompt] = sum(part.pay(prompt) for part in self._parts)
                 bought.append(prompt)
         total = sum(self._paid[p] for p in bought)

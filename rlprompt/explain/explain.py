@@ -92,9 +92,11 @@ def _explain(material: Material, settings: Settings, till: Till) -> Explanation:
     left_out += missing
     label_words, missing = other_label_words(material, desk, till, settings.words)
     left_out += missing
+    left_out += questions.ask_orders(desk)
+    questions.ask_nearest(desk)
     templates, missing = other_templates(material, desk, till)
     left_out += missing
-    left_out += questions.ask_more(desk)
+    left_out += questions.ask_near(desk)
     variants = Variants(material, desk)
     result = material.result
     return Explanation(

@@ -51,8 +51,8 @@ class TokenQuestions:
         what = "prompts with a token left out, alone or at the end"
         return [_unpaid(short, what)] if short else []
 
-    def ask_more(self, desk: Desk) -> list[str]:
-        """Scores all choices of tokens, other orders and near words."""
+    def ask_orders(self, desk: Desk) -> list[str]:
+        """Scores all choices of tokens, and other orders."""
         missing = []
         if self._size > MOST_SHARED:
             missing.append(
@@ -63,11 +63,17 @@ class TokenQuestions:
             missing.append(_unpaid(short, "parts of the prompt, so no shares of the tokens"))
         if short := desk.score(self._orders, "orders"):
             missing.append(_unpaid(short, "orders"))
-        # The nearest words of all tokens come first, so that a small budget has some of each.
-        swaps = sorted((rank, at, p) for at in self._swaps for rank, p in enumerate(self._at(at)))
-        if short := desk.score([p for _, _, p in swaps], "near words"):
-            missing.append(_unpaid(short, "near words"))
         return missing
+
+    def ask_nearest(self, desk: Desk) -> None:
+        """Scores the nearest word of each token, so that a small budget has some of these."""
+        desk.score([p for at in self._swaps for p in self._at(at)[:1]], "nearest words")
+
+    def ask_near(self, desk: Desk) -> list[str]:
+        """Scores all near words, the nearest of each token first."""
+        swaps = sorted((rank, at, p) for at in self._swaps for rank, p in enumerate(self._at(at)))
+        short = desk.score([p for _, _, p in swaps], "near words")
+        return [_unpaid(short, "near words")] if short else []
 
     def tokens(self, desk: Desk) -> tuple[TokenEffect, ...]:
         """Returns what each token does."""

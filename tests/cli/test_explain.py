@@ -2,11 +2,15 @@
 
 import json
 import shutil
+from dataclasses import replace
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from rlprompt.cli import app
-from rlprompt.explain.records import Explanation, load
+from rlprompt.cli.show_explain import show_explanation
+from rlprompt.explain.records import Explanation, Orders, load
 
 FLAGS = ("--orders", 3, "--swaps", 2, "--label-words", 1, "--examples", 1)
 
@@ -36,6 +40,19 @@ def test_the_tables_the_file_and_again(rlprompt, folder):
 
     code, again, err = rlprompt("explain", folder, *FLAGS)
     assert (code, again, err) == (0, shown, "")
+
+
+@pytest.mark.parametrize(("count", "hidden"), [(1, 0), (4, 0), (7, 0), (9, 3)])
+def test_orders_in_the_middle_are_counted(count, hidden, folder, rlprompt):
+    rlprompt("explain", folder, *FLAGS)
+    found = load(folder)
+    variants = tuple(replace(found.base["empty"], text=f"order {n}") for n in range(count))
+    shown = Console(width=100, record=True, file=StringIO())
+    show_explanation(shown, replace(found, orders=Orders(99, variants, 0), left_out=()), folder)
+    table = shown.export_text().partition("other orders")[2]
+    assert sum(f"'order {n}'" in table for n in range(count)) == count - hidden
+    assert ("3 more" in table) == bool(hidden)
+    assert table.index("'order 0'") <= table.index(f"'order {count - 1}'")
 
 
 def test_json_is_what_the_file_holds(rlprompt, folder):
