@@ -1,0 +1,1 @@
+"""Why a learned prompt works: what its tokens, its template and its label words do."""
