@@ -9,7 +9,7 @@ import typer
 from rich.logging import RichHandler
 
 # Each registers its command, in the order of the help page.
-from rlprompt.cli import compare, evaluate, optimize, transfer, words  # noqa: F401
+from rlprompt.cli import compare, evaluate, optimize, report, transfer, words  # noqa: F401
 from rlprompt.cli.app import app, err, out
 from rlprompt.core.errors import RLPromptError
 from rlprompt.core.version import __version__
