@@ -28,6 +28,8 @@ def _value(hint: Any, value: Any) -> Any:
         if value is None:
             return None
         (hint,) = (each for each in get_args(hint) if each is not NoneType)
+    if hint is Any:
+        return value
     kind, inner = get_origin(hint), get_args(hint)
     if is_dataclass(hint) and isinstance(hint, type):
         return decoded(hint, value)

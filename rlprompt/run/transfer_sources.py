@@ -138,7 +138,7 @@ def groups_of(
     groups = []
     for each in members:
         # One of a group stands for all, since what they have in common is all that counts.
-        task = _task_of(each[0], data_root)
+        task = task_again(each[0], data_root)
         count = len({text for run in each for text in (run.learned, run.manual, "")})
         opened = (
             f"transfer to other LMs of {count} prompts that finished runs had settled and scored "
@@ -179,10 +179,20 @@ def _hashes(result: Result) -> dict[str, str]:
     return {name: split["hash"] for name, split in result.splits.items()}
 
 
-def _task_of(source: Source, data_root: Path | None) -> Task:
-    """Makes the task of a run anew from its recorded configuration."""
+def task_again(source: Source, data_root: Path | None = None, task: Task | None = None) -> Task:
+    """Makes the task of a run anew from its recorded configuration.
+
+    Args:
+        source: the run.
+        data_root: what ``{data_root}`` stands for in a task's ``.toml`` file.
+        task: the task, where it was made anew already.
+
+    Raises:
+        RunError: the data, the template or the label words are not those of the run.
+    """
     result, config = source.result, source.result.config
-    task = load_task(
+    name = config["task"] if task is None else task.name
+    task = task or load_task(
         config["task"],
         config["split_seed"],
         config["shots"],
@@ -199,7 +209,7 @@ def _task_of(source: Source, data_root: Path | None) -> Task:
     changed += ["the label words"] if verbalizer != result.verbalizer else []
     if changed:
         raise RunError(
-            f"The task {config['task']!r} is not what it was when {source.folder} was run: "
+            f"The task {name!r} is not what it was when {source.folder} was run: "
             f"{', '.join(changed)} changed. Scores would not compare: put the task back as it was, "
             "or run again."
         )

@@ -160,7 +160,7 @@ def explanation_of(result):
         3, {"text": "A film."}, labels[0], 0.3, dict.fromkeys(labels, 0.5), dict.fromkeys(labels, 0)
     )
     duel = records.Duel(worse, 10, 5, 3, 2, (case,), (case,))
-    test = records.TestView(20, "to explain", 0, {"learned": seen, "empty": seen}, duel)
+    test = records.HeldOut(20, "to explain", 0, {"learned": seen, "empty": seen}, duel)
     return records.Explanation(
         prompt=prompt,
         labels=labels,
