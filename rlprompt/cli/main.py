@@ -1,4 +1,4 @@
-"""``rlprompt optimize | compare | words | transfer | evaluate | explain | list``."""
+"""``rlprompt optimize | compare | words | transfer | evaluate | explain | report | list``."""
 
 import logging
 import sys

@@ -39,10 +39,10 @@ def write_report(
     if (folder / comparison.RESULT).exists():
         if transfer is not None:
             raise ConfigError("--transfer is for the report of a run, and this is a comparison.")
-        text = _filled(COMPARISON_TEMPLATE, folder, comparison_page)
+        text = _filled(COMPARISON_TEMPLATE, folder / comparison.RESULT, comparison_page)
     elif (folder / run.RESULT).exists():
         page = partial(run_page, transfer=transfer, data_root=data_root)
-        text = _filled(RUN_TEMPLATE, folder, page)
+        text = _filled(RUN_TEMPLATE, folder / run.RESULT, page)
     else:
         begun = (folder / run.CONFIG).exists()
         raise RunError(
@@ -58,16 +58,16 @@ def write_report(
     return len(text.encode())
 
 
-def _filled(template: str, folder: Path, page_of: Callable[[Path], object]) -> str:
-    """Returns the page of a folder.
+def _filled(template: str, result: Path, page_of: Callable[[Path], object]) -> str:
+    """Returns the page of the folder that a result is in.
 
     Raises:
         RunError: a file of the folder lacks a value, or has one that is none of its kind.
     """
     try:
-        return render(template, page_of(folder))
+        return render(template, page_of(result.parent))
     except (LookupError, TypeError, ValueError, ArithmeticError, AttributeError) as error:
         raise RunError(
-            f"What is in {folder} cannot be shown ({error!r}): one of its files is damaged, or of "
+            f"{result} cannot be shown ({error!r}): it, or a file beside it, is damaged or of "
             "another version of rlprompt."
         ) from error

@@ -1,5 +1,6 @@
 """A small finished run, with all that may stand beside it, and a small comparison."""
 
+import json
 import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -122,7 +123,7 @@ def comparison(films, tiny_lm, tmp_path_factory):
 @pytest.fixture
 def moved(result):
     """What ``transfer.json`` holds of the run."""
-    return transfer_of(result).to_json()
+    return json.loads(json.dumps(transfer_of(result).to_json()))
 
 
 def difference_of(value, low, high):
