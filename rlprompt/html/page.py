@@ -148,7 +148,7 @@ def duration(seconds: float | None) -> str:
     """Writes a time.
 
     >>> duration(75), duration(4231.5), duration(3.14)
-    ('1 min 15 s', '1 h 11 min', '3.1 s')
+    ('1 min 15 s', '1 h 10 min', '3.1 s')
     """
     if seconds is None:
         return "—"

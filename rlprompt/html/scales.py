@@ -69,7 +69,7 @@ def _step(width: float, most: int) -> float:
     """Returns a round distance that gives at most so many ticks.
 
     >>> _step(1.0, 5), _step(20_000.0, 5)
-    (0.25, 5000.0)
+    (0.2, 5000.0)
     """
     least = width / most
     power = 10.0 ** math.floor(math.log10(least))
