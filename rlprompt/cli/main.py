@@ -1,4 +1,4 @@
-"""``rlprompt optimize | compare | words | transfer | evaluate | explain | serve | list``."""
+"""The command ``rlprompt``: its verbs, what it logs, and how an error ends it."""
 
 import logging
 import sys
@@ -9,7 +9,16 @@ import typer
 from rich.logging import RichHandler
 
 # Each registers its command, in the order of the help page.
-from rlprompt.cli import compare, evaluate, explain, optimize, serve, transfer, words  # noqa: F401
+from rlprompt.cli import (  # noqa: F401
+    compare,
+    evaluate,
+    explain,
+    optimize,
+    report,
+    serve,
+    transfer,
+    words,
+)
 from rlprompt.cli.app import app, err, out
 from rlprompt.core.errors import RLPromptError
 from rlprompt.core.version import __version__
