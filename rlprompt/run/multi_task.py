@@ -12,8 +12,7 @@ from rlprompt.core.errors import ConfigError, RunError, suggest
 from rlprompt.core.evaluation import calibrate
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Result
-from rlprompt.lm.gradients import RowScorer
-from rlprompt.lm.narrow_head import narrow_answers
+from rlprompt.lm.gradients import RowScorer, answers
 from rlprompt.lm.protocol import FrozenLM, GradientLM
 from rlprompt.run.predictor import Prediction, fields_of
 from rlprompt.tasks.examples import Example
@@ -213,7 +212,7 @@ class MultiTaskPredictor:
         for batch in _batches([len(row.ids) for row in rows]):
             assert forward is not None
             given = [rows[n] for n in batch], [softs[n] for n in batch]
-            found |= dict(zip(batch, narrow_answers(self._lm.model, *given, forward), strict=True))
+            found |= dict(zip(batch, answers(self._lm.model, *given, forward), strict=True))
         return {
             name: scorer.read([found[n] for n, owner in enumerate(owners) if owner == name])
             .double()
