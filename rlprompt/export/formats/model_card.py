@@ -22,8 +22,8 @@ _TEXT = """
 # A learned prompt: {task}
 
 A text prompt for the frozen language model {lm}, found by [rlprompt]. The model's weights are as
-they were. What labels a text is the model with this input, these label words and this calibration; the
-text alone is not the classifier.
+they were. What labels a text is the model with this input, these label words and this calibration;
+the text alone is not the classifier.
 
 The learned prompt, in full, as a JSON string: {prompt}
 

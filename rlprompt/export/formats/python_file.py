@@ -1,7 +1,7 @@
 """A Python file that needs nothing of this library."""
 
 import ast
-import importlib.util
+import runpy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,16 +110,12 @@ class PythonFile:
         write_text(path, text + "\n" + tail)
 
     def read(self, path: Path, examples: Sequence[Fields]) -> Iterator[Reading]:
-        """Imports the file."""
-        spec = importlib.util.spec_from_file_location("exported", path)
-        assert spec is not None
-        assert spec.loader is not None
-        script: Any = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(script)
+        """Runs the file as a module."""
+        script: Any = runpy.run_path(str(path), run_name="exported")
         for fields in examples:
-            texts = [text.format_map(fields) for text in script.INPUT]
-            ids = script.encode(script.classifier()[1], texts)
-            yield Reading(shown(texts), tuple(ids), script.predict(**fields))
+            texts = [text.format_map(fields) for text in script["INPUT"]]
+            ids = script["encode"](script["classifier"]()[1], texts)
+            yield Reading(shown(texts), tuple(ids), script["predict"](**fields))
 
 
 def _code(module: str) -> Iterator[tuple[str, bool]]:
