@@ -1,6 +1,7 @@
 """Reads an export back in a process of its own and compares what came of it."""
 
 import json
+import math
 import os
 import signal
 import subprocess
@@ -79,17 +80,17 @@ def compare(by: str, expected: Sequence[Reading], found: Sequence[Reading], dtyp
         reasons.append(f"its token ids end in {other.ids[-8:]}, not {one.ids[-8:]}")
     if any({*one.logprobs} != {*other.logprobs} for one, other in pairs):
         return Check("failed", by, len(pairs), inputs, ids, reason="other labels")
-    difference = max(
+    gaps = [
         abs(one.logprobs[label] - other.logprobs[label])
         for one, other in pairs
         for label in one.logprobs
-    )
-    # Not a number is no agreement.
-    if not difference <= tolerance:
+    ]
+    # Python's max passes over what is not a number, which is no agreement.
+    difference = max(gaps) if all(map(math.isfinite, gaps)) else math.inf
+    if difference > tolerance:
         reasons.append(f"label log-probabilities differ by up to {difference:.2g} nats")
-        difference = difference if difference == difference else float("inf")
     outcome = "failed" if reasons else "passed"
-    finite = None if difference == float("inf") else difference
+    finite = difference if math.isfinite(difference) else None
     return Check(outcome, by, len(pairs), inputs, ids, finite, tolerance, "; ".join(reasons))
 
 

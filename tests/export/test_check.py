@@ -8,7 +8,6 @@ from dataclasses import replace
 import pytest
 
 from rlprompt import RunConfig, optimize
-from rlprompt.export import check as module
 from rlprompt.export import targets
 from rlprompt.export.check import compare
 from rlprompt.export.export import export
@@ -30,7 +29,7 @@ def test_equal_readings_pass():
         ({"text": "Fine.  So"}, "the input is 'Fine.  So', not 'Fine. So'"),
         ({"ids": (1, 2, 4)}, "token ids end in (1, 2, 4), not (1, 2, 3)"),
         ({"logprobs": {"bad": -0.9, "good": -0.4998}}, "differ by up to 0.0002 nats"),
-        ({"logprobs": {"bad": -0.9, "good": float("nan")}}, "differ by up to nan nats"),
+        ({"logprobs": {"bad": -0.9, "good": float("nan")}}, "differ by up to inf nats"),
         ({"logprobs": {"bad": -0.9, "best": -0.5}}, "other labels"),
     ],
 )
@@ -60,14 +59,8 @@ def test_it_is_read_in_a_process_of_its_own(run_of, tmp_path):
     assert not [m for m in {*sys.modules} - before if m.startswith("rlprompt.export.plain.")]
 
 
-def test_what_the_process_says_last_is_the_reason(run_of, tmp_path, monkeypatch):
-    monkeypatch.setattr(module.json, "dumps", json.dumps)
-    run = tmp_path / "run"
-    shutil.copytree(run_of("llama"), run)
-    result = json.loads((run / "result.json").read_text(encoding="utf-8"))
-    result["verbalizer"]["good"] = ["great"]
-    (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    found = export(run, "json", tmp_path / "prompt.json", python="/bin/false")
+def test_a_process_that_ends_badly(run_of, tmp_path):
+    found = export(run_of("llama"), "json", tmp_path / "prompt.json", python="false")
     assert found.check.outcome == "failed"
     assert found.check.reason == "exit code 1"
 
