@@ -2,6 +2,7 @@
 
 import ast
 import runpy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from rlprompt.lm.protocol import FrozenLM
 
 _HEAD = '''#!/usr/bin/env python3
-"""Labels texts: {task}. Needs torch and transformers{gguf}; say e.g. python {name} {arguments}
+"""Labels texts: {task}. Needs torch, transformers{gguf}; say e.g. python {name} {arguments}
 
 The text alone is not the classifier. It was learned for the LM, the label words and the calibration
 below; with another LM or other words the calibration does not hold. Texts must fit the LM's
@@ -80,16 +81,12 @@ class PythonFile:
 
     def write(self, artifact: Artifact, path: Path, lm: "Callable[[], FrozenLM]") -> None:
         """Writes the file."""
-        imports, functions = [], []
-        for module in (artifact.lm.family, "labels"):
-            for line, is_import in _code(module):
-                (imports if is_import else functions).append(line)
-        imports = ["from functools import cache", *imports]
-        standard = sorted({line for line in imports if "torch" not in line and "trans" not in line})
-        third = sorted({*imports} - {*standard}, key=lambda line: (line.startswith("from"), line))
+        sources = [_source(module) for module in (artifact.lm.family, "labels")]
+        standard, third = _imports(sources)
+        functions = [code for source in sources for code in _functions(source)]
         head = _HEAD.format(
             task=_one_line(artifact.task),
-            gguf=" and gguf" if "gguf_file" in artifact.lm.options else "",
+            gguf=", accelerate, gguf" if "gguf_file" in artifact.lm.options else "",
             name=_one_line(path.name),
             arguments=" ".join(f'"{field}"' for field in artifact.fields),
             lm=_one_line(artifact.lm.described),
@@ -118,17 +115,36 @@ class PythonFile:
             yield Reading(shown(texts), tuple(ids), script["predict"](**fields))
 
 
-def _code(module: str) -> Iterator[tuple[str, bool]]:
-    """Yields imports and functions of a module of :mod:`rlprompt.export.plain`."""
+def _source(module: str) -> str:
+    """Returns the code of a module of :mod:`rlprompt.export.plain`."""
     path = Path(str(plain.__file__)).with_name(f"{module}.py")
-    source = path.read_text(encoding="utf-8")
+    return path.read_text(encoding="utf-8")
+
+
+def _imports(sources: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Returns the import lines of all sources together: the standard library's, and others'."""
+    modules = set()
+    names: dict[str, set[str]] = {"functools": {"cache"}}
+    for node in (node for source in sources for node in ast.parse(source).body):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.setdefault(str(node.module), set()).update(alias.name for alias in node.names)
+    found = [(name, f"import {name}") for name in sorted(modules)]
+    found += [
+        (name, f"from {name} import {', '.join(sorted(names[name]))}") for name in sorted(names)
+    ]
+    standard = [line for name, line in found if name.split(".")[0] in sys.stdlib_module_names]
+    return standard, [line for _, line in found if line not in standard]
+
+
+def _functions(source: str) -> Iterator[str]:
+    """Yields the functions of a module as they are written."""
     lines = source.splitlines()
     for node in ast.parse(source).body:
-        if isinstance(node, (ast.Import, ast.ImportFrom)):
-            yield ast.unparse(node), True
-        elif isinstance(node, ast.FunctionDef):
+        if isinstance(node, ast.FunctionDef):
             first = min([node.lineno, *(each.lineno for each in node.decorator_list)])
-            yield "\n".join(lines[first - 1 : node.end_lineno]), False
+            yield "\n".join(lines[first - 1 : node.end_lineno])
 
 
 def _one_line(text: str) -> str:
