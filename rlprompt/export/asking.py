@@ -16,22 +16,23 @@ class PlainLM:
     def __init__(self, artifact: Artifact) -> None:
         """Loads nothing yet."""
         self.artifact = artifact
-        self._family: Any = importlib.import_module(f"rlprompt.export.plain.{artifact.lm.family}")
+        self.family: Any = importlib.import_module(f"rlprompt.export.plain.{artifact.lm.family}")
 
     @cached_property
     def loaded(self) -> tuple[Any, Any]:
         """Model and tokenizer."""
         lm = self.artifact.lm
-        return tuple(self._family.load(lm.location, lm.dtype, dict(lm.options)))  # type: ignore[return-value]
+        model, tokenizer = self.family.load(lm.location, lm.dtype, dict(lm.options))
+        return model, tokenizer
 
     def read(self, texts: Sequence[str]) -> Reading:
         """Asks about a rendered input: one text, or what stands before and after the mask."""
-        return self.read_ids(texts, self._family.encode(self.loaded[1], texts))
+        return self.read_ids(texts, self.family.encode(self.loaded[1], texts))
 
     def read_ids(self, texts: Sequence[str], ids: list[int]) -> Reading:
         """Asks about token ids, whose text ``texts`` is."""
         model, tokenizer = self.loaded
-        found = self._family.word_logprobs(model, tokenizer, ids, self.artifact.flat_words)
+        found = self.family.word_logprobs(model, tokenizer, ids, self.artifact.flat_words)
         return self.reading(texts, ids, found)
 
     def reading(self, texts: Sequence[str], ids: Sequence[int], word_logprobs: Any) -> Reading:

@@ -1,7 +1,7 @@
 """Inputs with any text in them, in every notation."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rlprompt.export.inputs import filled, render, shown, to_jinja
@@ -12,6 +12,7 @@ TEXTS = st.text(st.sampled_from("ab {}%#|\"'\\\n\u2028é$"), max_size=12)
 
 
 @pytest.mark.parametrize("source", TEMPLATES)
+@settings(deadline=None)
 @given(prompt=TEXTS, value=TEXTS)
 def test_a_filled_template_renders_as_the_template_does(source, prompt, value):
     template = Template(source)
@@ -21,6 +22,7 @@ def test_a_filled_template_renders_as_the_template_does(source, prompt, value):
     assert shown(render(texts, fields)) == template.render(fields, prompt)
 
 
+@settings(deadline=None)
 @given(prompt=TEXTS, value=TEXTS)
 def test_jinja_renders_the_same(prompt, value):
     jinja2 = pytest.importorskip("jinja2")

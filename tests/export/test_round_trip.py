@@ -1,6 +1,7 @@
 """Every format, written and read back by the tool that it is for: same input, ids and scores."""
 
 import json
+import runpy
 import subprocess
 import sys
 
@@ -101,6 +102,28 @@ def test_the_python_file_needs_nothing_of_this_library(run_of, tmp_path):
     [wanted] = rlprompt.load(run_of("llama"), device="cpu").predict([text])
     assert label == wanted.label
     assert rows == [f"{name}\t{p:.4f}" for name, p in wanted.probabilities.items()]
+
+
+def test_the_scores_of_the_harness_are_those_of_the_run(run_of, tmp_path):
+    from rlprompt.export.asking import PlainLM
+    from rlprompt.export.inputs import render
+
+    run = run_of("llama")
+    found = export(run, "lm-eval", tmp_path / "task", check=False)
+    own = runpy.run_path(str(tmp_path / "task" / "utils.py"))
+    lines = (tmp_path / "task" / "examples.jsonl").read_text(encoding="utf-8").splitlines()
+    lm = PlainLM(found.artifact)
+    model, tokenizer = lm.loaded
+    scores = []
+    for row in map(json.loads, lines):
+        ids = lm.family.encode(tokenizer, render(found.artifact.input, row))
+        words = lm.family.word_logprobs(model, tokenizer, ids, found.artifact.flat_words)
+        scores.append(own["process_results"](row, [(each, False) for each in words.tolist()]))
+    dev = json.loads((run / "result.json").read_text(encoding="utf-8"))["scores"]["dev"]
+    assert len(scores) == 8
+    for name, metric in (("acc", "accuracy"), ("log_likelihood", "log_likelihood")):
+        mean = sum(each[name] for each in scores) / len(scores)
+        assert mean == pytest.approx(dev[metric], abs=1e-5)
 
 
 def test_an_adapter_behind_a_start_token_is_refused(films, tmp_path, tiny_lm):
