@@ -186,7 +186,7 @@ def _scores(split: Any) -> dict[str, Any]:
 def _lm_source(result: Result) -> LMSource:
     from rlprompt.lm.loading import find_source
 
-    lm = {k: v for k, v in result.lm.items() if k != "fingerprint"}
+    lm: dict[str, Any] = {k: v for k, v in result.lm.items() if k != "fingerprint"}
     options: dict[str, Any] = {}
     try:
         source = find_source(result.config["lm"])

@@ -52,11 +52,9 @@ class PeftFolder:
         Raises:
             ConfigError: the tokenizer puts a start token before the text.
         """
-        from rlprompt.lm.protocol import GradientLM
         from rlprompt.tuning.peft_files import save_text
 
         loaded: Any = lm()
-        assert isinstance(loaded, GradientLM)
         save_text(path, loaded, artifact.template, artifact.prompt)
         config = path / "adapter_config.json"
         try:
