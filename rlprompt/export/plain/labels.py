@@ -11,7 +11,7 @@ def label_logprobs(
     calibration: Mapping[str, float],
 ) -> dict[str, float]:
     """Sums the words of each label, takes its bias off, and normalises; natural logarithms."""
-    groups = word_logprobs.double().split([len(words[label]) for label in words])
+    groups = torch.split(word_logprobs.double(), [len(words[label]) for label in words])
     labels = torch.stack([group.logsumexp(0) for group in groups]).log_softmax(0)
     bias = torch.tensor([calibration[label] for label in words], dtype=torch.float64)
     return dict(zip(words, (labels - bias).log_softmax(0).tolist(), strict=True))
