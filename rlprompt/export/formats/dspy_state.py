@@ -53,7 +53,7 @@ class DspyState:
         (text,) = artifact.input
         answer = "label" if "label" not in artifact.fields else "answer"
         fields = [*artifact.fields, answer]
-        value = {
+        value: dict[str, Any] = {
             "traces": [],
             "train": [],
             "demos": [],

@@ -105,7 +105,7 @@ class ModelCard:
 
 def _metadata(artifact: Artifact) -> dict[str, Any]:
     dataset = {"name": artifact.task, "type": artifact.task}
-    results = [
+    results: list[dict[str, Any]] = [
         {
             "task": {"type": "text-classification"},
             "dataset": {**dataset, "split": split},

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 def load(location: str, dtype: str, options: dict[str, Any]) -> tuple[Any, Any]:
     """Loads model and tokenizer."""
-    model = AutoModelForCausalLM.from_pretrained(location, dtype=dtype, **options)
+    model: Any = AutoModelForCausalLM.from_pretrained(location, dtype=dtype, **options)
     return model.eval(), AutoTokenizer.from_pretrained(location, **options)
 
 
