@@ -1,4 +1,4 @@
-"""``rlprompt optimize | compare | words | transfer | evaluate | list``."""
+"""``rlprompt optimize | compare | watch | words | transfer | evaluate | list``."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ import typer
 from rich.logging import RichHandler
 
 # Each registers its command, in the order of the help page.
-from rlprompt.cli import compare, evaluate, optimize, transfer, words  # noqa: F401
+from rlprompt.cli import compare, evaluate, optimize, transfer, watch, words  # noqa: F401
 from rlprompt.cli.app import app, err, out
 from rlprompt.core.errors import RLPromptError
 from rlprompt.core.version import __version__

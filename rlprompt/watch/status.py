@@ -5,6 +5,7 @@ away when the job is finished; one that is left without its process is of a kill
 """
 
 import json
+import logging
 import os
 import platform
 import time
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rlprompt.core.errors import RLPromptError
 from rlprompt.core.files import write_json
+
+log = logging.getLogger(__name__)
 
 PROGRESS = "progress.json"
 #: Seconds between two writings, between two looks at the speed, and after which speed is old.
@@ -24,42 +28,56 @@ SILENCE = 900.0
 
 
 class StatusFile:
-    """Writes the file, at most once a second."""
+    """Writes the file, at most once a second; one that cannot be written stops nobody."""
 
     def __init__(self, folder: Path) -> None:
         """Takes over the folder: what a killed process left is taken away."""
         self._path = folder / PROGRESS
         self._values: dict[str, Any] = {}
         self._written = 0.0
-        for torn in folder.glob(f".{PROGRESS}.*.tmp"):
-            torn.unlink(missing_ok=True)
+        self._works = True
+        try:
+            for torn in folder.glob(f".{PROGRESS}.*.tmp"):
+                torn.unlink(missing_ok=True)
+        except OSError as error:
+            self._give_up(error)
 
     def tell(self, values: Callable[[], Mapping[str, Any]], *, now: bool = False) -> None:
         """Writes values, if the last writing is not too recent.
 
-        Raises:
-            RunError: the file cannot be written.
+        Args:
+            values: returns what is written; called only then.
+            now: write, however recent that is.
         """
         if now or time.monotonic() - self._written >= EVERY:
             self._values = dict(values())
             self._write("")
 
     def leave(self, why: str) -> None:
-        """Writes that the job ended before it was finished.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
+        """Writes that the job ended before it was finished."""
         self._write(why)
 
     def remove(self) -> None:
         """Takes the file away."""
-        self._path.unlink(missing_ok=True)
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            self._give_up(error)
 
     def _write(self, ended: str) -> None:
         self._written = time.monotonic()
         own = {"pid": os.getpid(), "host": platform.node(), "updated": round(time.time(), 1)}
-        write_json(self._path, {**own, "ended": ended, **self._values})
+        if not self._works:
+            return
+        try:
+            write_json(self._path, {**own, "ended": ended, **self._values})
+        except RLPromptError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: Exception) -> None:
+        if self._works:
+            log.warning("%s is not kept from here on (%s); the job goes on.", self._path, error)
+        self._works = False
 
 
 class Speed:
@@ -131,3 +149,10 @@ def _gone(pid: int, host: str, age: float) -> bool:
     except OSError:
         return False  # there, and not ours
     return False
+
+
+def ended_by(error: BaseException | None) -> str:
+    """Returns what is told of an error that ended a job, '' where there is none."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted"
+    return "" if error is None else str(error) or type(error).__name__

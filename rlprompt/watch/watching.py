@@ -11,7 +11,7 @@ from rlprompt.core.errors import ConfigError
 from rlprompt.core.events import Event
 from rlprompt.core.registry import Registry
 from rlprompt.watch.curve import CurveFile
-from rlprompt.watch.status import Speed, StatusFile
+from rlprompt.watch.status import Speed, StatusFile, ended_by
 from rlprompt.watch.tensorboard import TensorBoard
 from rlprompt.watch.watcher import Job, Point, Watcher, point_of
 
@@ -92,7 +92,7 @@ class Watching:
         folder = self._job.folder
         if folder is not None:
             self._curve = self._safely(self, CurveFile, folder / CURVE)
-            self._status = self._safely(self._speed, StatusFile, folder)
+            self._status = StatusFile(folder)
         for each in self._watchers:
             self._safely(each, each.begin, self._job)
         self._tell(now=True)
@@ -129,13 +129,10 @@ class Watching:
             if self._outcome is not None:
                 self._safely(self, self._curve.cut)
             self._safely(self, self._curve.close)
-        if self._status is not None:
-            status = self._status
-            why = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error or "")
-            if self._outcome is not None:
-                self._safely(self._speed, status.remove)
-            else:
-                self._safely(self._speed, status.leave, why)
+        if self._status is not None and self._outcome is not None:
+            self._status.remove()
+        elif self._status is not None:
+            self._status.leave(ended_by(error))
         for each in self._watchers:
             self._safely(each, each.end, self._outcome)
 
@@ -148,9 +145,8 @@ class Watching:
         return (self._safely(self, curve.add, point) if curve else None) or point
 
     def _tell(self, *, now: bool = False) -> None:
-        status = self._status
-        if status is not None:
-            self._safely(self._speed, lambda: status.tell(self._standing, now=now))
+        if self._status is not None:
+            self._status.tell(self._standing, now=now)
 
     def _standing(self) -> dict[str, Any]:
         event, rate = self._phase, self._speed.per_second
@@ -174,9 +170,7 @@ class Watching:
             self._broken.add(id(part))
             log.warning(
                 "%s fails and is left out from here on; the run goes on (%s: %s).",
-                {id(self): CURVE, id(self._speed): "progress.json"}.get(
-                    id(part), type(part).__name__
-                ),
+                CURVE if part is self else type(part).__name__,
                 type(error).__name__,
                 str(error).strip() or "no message",
             )
