@@ -18,6 +18,7 @@ from rlprompt.cli import (  # noqa: F401
     report,
     serve,
     transfer,
+    watch,
     words,
 )
 from rlprompt.cli.app import app, err, out
