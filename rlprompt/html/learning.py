@@ -1,10 +1,7 @@
 """The course of a search: rewards, distinct prompts and the policy's entropy."""
 
-import logging
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeAlias
 
@@ -13,14 +10,12 @@ import numpy as np
 from rlprompt.core.result import Result, Search
 from rlprompt.html.archive import Archive
 from rlprompt.run import folder
-
-log = logging.getLogger(__name__)
+from rlprompt.watch.curve import read_curve
 
 Points: TypeAlias = tuple[tuple[float, float], ...]  # (LM forwards, value)
 
 #: Parts that the prompts of a search are averaged over, where nothing was logged.
 PARTS = 30
-FORWARDS, MEAN, ENTROPY = "rlprompt/forwards", "rlprompt/mean_reward", "train/entropy_loss"
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ class Learning:
 
 
 def read_learning(run: Path, result: Result, archive: Archive) -> Learning:
-    """Reads what a run left of its course: its result, its evaluation log, its TensorBoard files.
+    """Reads what a run left of its course: its result, its learning curve, its evaluation log.
 
     Args:
         run: folder of the run.
@@ -52,24 +47,21 @@ def read_learning(run: Path, result: Result, archive: Archive) -> Learning:
     """
     searches = {result.main.agent: result.main, **result.controls}
     best = {name: _best(search) for name, search in searches.items()}
-    scalars, notes = _scalars(run / folder.TENSORBOARD)
-    unique, means = _of_archive(result.main, archive)
-    mean = scalars.get(MEAN, ())
-    if mean:
-        notes.append("Mean reward and entropy are those that the agent logged for TensorBoard.")
-    elif means:
-        mean = means
-        notes.append(
+    curve = read_curve(run / folder.CURVE).get(result.main.agent, [])
+    mean = tuple((float(p.forwards), p.mean) for p in curve if p.mean is not None)
+    entropy = tuple((float(p.forwards), p.entropy) for p in curve if p.entropy is not None)
+    unique = tuple((float(p.forwards), float(p.unique)) for p in curve if p.unique is not None)
+    notes = []
+    if not curve:
+        unique, mean = _of_archive(result.main, archive)
+    if not curve and unique:
+        notes = [
             f"Mean reward is over {PARTS} equal parts of the prompts in the order of scoring, "
-            "those that came free with longer ones included."
-        )
-    if unique:
-        notes.append(
-            "Forwards of single prompts are known at improvements and interpolated in between."
-        )
-    entropy = tuple((x, -y) for x, y in scalars.get(ENTROPY, ()))
+            "those that came free with longer ones included.",
+            "Forwards of single prompts are known at improvements and interpolated in between.",
+        ]
     if not entropy:
-        notes.append("No entropy: only a policy has one, and only TensorBoard files hold it.")
+        notes.append("No entropy: only a policy has one.")
     return Learning(best, mean, unique, entropy, tuple(notes))
 
 
@@ -98,47 +90,3 @@ def _of_archive(search: Search, archive: Archive) -> tuple[Points, Points]:
         (float(at[part[-1]]), float(np.mean([rows[n].reward for n in part]))) for part in parts
     )
     return ((0.0, 0.0), *unique), means
-
-
-def _scalars(path: Path) -> tuple[dict[str, Points], list[str]]:
-    """Reads the curves that are there for TensorBoard, each against LM forwards."""
-    runs = [each for each in path.glob("*") if each.is_dir()] if path.is_dir() else []
-    if not runs:
-        return {}, []
-    try:
-        version("tensorboard")
-    except PackageNotFoundError:
-        return {}, [
-            f"{path.name}/ holds more curves, which take the package tensorboard to read: "
-            "pip install 'rlprompt[tensorboard]'."
-        ]
-    # A run that went on has a folder a start; a replay writes what was there before again.
-    found: dict[str, Points] = {}
-    for each in sorted(runs, key=_number):
-        again = _read_events(each)
-        if len(again.get(FORWARDS, ())) >= len(found.get(FORWARDS, ())):
-            found = again
-    forwards = dict(found.get(FORWARDS, ()))
-    return {
-        tag: tuple((forwards[step], value) for step, value in points if step in forwards)
-        for tag, points in found.items()
-        if tag in (MEAN, ENTROPY)
-    }, []
-
-
-def _read_events(path: Path) -> dict[str, Points]:
-    """Returns (step, value) of each scalar; nothing where the files cannot be read."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(path), size_guidance={"scalars": 0})
-    events.Reload()
-    tags: Sequence[str] = events.Tags()["scalars"]
-    return {
-        tag: tuple((float(each.step), float(each.value)) for each in events.Scalars(tag))
-        for tag in tags
-    }
-
-
-def _number(path: Path) -> tuple[int, str]:
-    digits = re.search(r"(\d+)$", path.name)
-    return (int(digits[1]) if digits else 0, path.name)
