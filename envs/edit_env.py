@@ -103,10 +103,10 @@ class EditPromptEnv(gymnasium.Env[Observation, IntArray]):
     ... )
     >>> observation, info = env.reset(seed=0)
     >>> print(observation["prompt"], observation["edits_left"], env.render())
-    [ 3 -1] [3] ' baro' reward=-0.2873
+    [ 3 -1] [3] ' baro' reward=-0.7971
     >>> observation, gain, terminated, truncated, info = env.step([2, 0, 7])
     >>> print(observation["prompt"], round(gain, 4), env.render())
-    [3 7] 0.1013 ' baro bano' reward=-0.1860
+    [3 7] 0.611 ' baro bano' reward=-0.1860
     >>> _, _, terminated, _, info = env.step([4, 0, 0])
     >>> terminated, info["rlprompt/text"]
     (True, ' baro bano')

@@ -114,10 +114,12 @@ def words(vocabulary):
     return [text.strip() for text in vocabulary.texts]
 
 
-@pytest.mark.parametrize("algorithm", [PPO, A2C])
-def test_learners_without_masks_run(algorithm):
+@pytest.mark.parametrize(
+    ("algorithm", "settings"), [(PPO, {"batch_size": 16, "n_epochs": 1}), (A2C, {})]
+)
+def test_learners_without_masks_run(algorithm, settings):
     env = EditPromptVecEnv(*parts(), 4, **RULES)
-    model = algorithm("MultiInputPolicy", env, n_steps=4, device="cpu", seed=0)
+    model = algorithm("MultiInputPolicy", env, n_steps=4, device="cpu", seed=0, **settings)
     model.learn(16)
     assert model.num_timesteps == 16
 

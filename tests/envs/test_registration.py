@@ -41,6 +41,7 @@ VARIANTS = {
         {"min_length": 0, "start": ["the", "it was", ""]},
     ],
 }
+EDITS = ["rlprompt/EditPlanted-v0", "rlprompt/EditPrompt-v0"]
 CLASSES = {"write": (PromptEnv, PromptVectorEnv), "edit": (EditPromptEnv, EditPromptVectorEnv)}
 
 
@@ -105,10 +106,9 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
-@pytest.mark.parametrize("name", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"])
-def test_make_vec(name, prompt_settings, spy):
-    settings = prompt_settings if name == "rlprompt/Prompt-v0" else {"vocabulary_size": 8}
-    settings = {**settings, "length": 3}
+@pytest.mark.parametrize("registered", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"], indirect=True)
+def test_make_vec(registered, spy):
+    name, settings = registered
     envs = gymnasium.make_vec(name, num_envs=4, vectorization_mode="vector_entry_point", **settings)
     assert type(envs.unwrapped) is PromptVectorEnv
     assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -237,10 +237,9 @@ def test_a_masked_lm_takes_a_template_and_words(prompt_settings, tmp_path):
     assert rewards[1] < 0
 
 
+@pytest.mark.parametrize("registered", EDITS, indirect=True)
 def test_make_vec_of_edits(registered, spy):
     name, settings = registered
-    if kind_of(name) != "edit":
-        pytest.skip("writes prompts")
     envs = gymnasium.make_vec(name, num_envs=4, vectorization_mode="vector_entry_point", **settings)
     assert type(envs.unwrapped) is EditPromptVectorEnv
     assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
@@ -256,12 +255,12 @@ def test_make_vec_of_edits(registered, spy):
     envs.close()
 
 
-@pytest.mark.parametrize("setting", ["lenght", "length", "stop_action"])
+@pytest.mark.parametrize("registered", EDITS, indirect=True)
+@pytest.mark.parametrize("setting", ["length", "stop_action"])
 def test_settings_of_other_envs_are_refused(registered, setting):
     name, settings = registered
-    if kind_of(name) == "edit":
-        with pytest.raises(TypeError, match=setting):
-            gymnasium.make(name, **settings, **{setting: 1})
+    with pytest.raises(TypeError, match=setting):
+        gymnasium.make(name, **settings, **{setting: 1})
 
 
 @pytest.mark.parametrize(
