@@ -36,8 +36,10 @@ class EditPromptVectorEnv(gymnasium.vector.VectorEnv[Observation, IntArray, NDAr
     >>> envs = EditPromptVectorEnv(objective, vocabulary, 2, max_length=2, max_edits=1)
     >>> observations, infos = envs.reset(seed=0)
     >>> observations, _, terminated, _, infos = envs.step([[2, 0, 3], [2, 0, 5]])
-    >>> terminated, observations["prompt"].tolist(), infos["final_obs"]["prompt"].tolist()
-    (array([ True,  True]), [[-1, -1], [-1, -1]], [[3, -1], [5, -1]])
+    >>> terminated, observations["prompt"].tolist()
+    (array([ True,  True]), [[-1, -1], [-1, -1]])
+    >>> [last["prompt"].tolist() for last in infos["final_obs"]]
+    [[3, -1], [5, -1]]
     """
 
     # Gymnasium declares it without ClassVar, so mypy allows none here.
