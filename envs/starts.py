@@ -61,6 +61,8 @@ def start_prompt(given: str | Prompt, objective: Objective, rules: EditRules) ->
     Raises:
         ConfigError: no episode can start from it.
     """
+    if not isinstance(given, str | Prompt):
+        raise ConfigError(f"The start {given!r} is no text: write a text in its place.")
     prompt = objective.prompt(given) if isinstance(given, str) else objective.canonical(given)
     text = objective.text(prompt)
     if len(prompt) > rules.max_length:
@@ -94,6 +96,4 @@ def check_start(start: Start, objective: Objective, rules: EditRules) -> None:
     if not len(start):
         raise ConfigError("start is an empty list: write [''] to start from the empty prompt.")
     for given in start:
-        if not isinstance(given, str | Prompt):
-            raise ConfigError(f"start holds {given!r}, which is no text: write a list of texts.")
         start_prompt(given, objective, rules)

@@ -267,6 +267,8 @@ def test_starts_of_a_vector_env():
     assert [text.split(" reward")[0] for text in envs.render()] == ["' baro'", "' bade'"]
     with pytest.raises(ConfigError, match="one for each of 2"):
         envs.reset(options={"prompt": [" baro"]})
+    with pytest.raises(ConfigError, match="7 is no text"):
+        envs.reset(options={"prompt": [" baro", 7]})
 
 
 def test_starts_may_be_a_function_and_the_archives_best():

@@ -269,7 +269,7 @@ def test_settings_of_other_envs_are_refused(registered, setting):
         ({"start": "manul"}, "Did you mean 'manual'"),
         ({"start": "the film is"}, "write a list"),
         ({"start": []}, "empty list"),
-        ({"start": [7]}, "no text"),
+        ({"start": [7]}, "is no text"),
         ({"start": "manual"}, "None of the task's 0 manual prompts"),
         ({"start": ["the film was good and it was"]}, "more than max_length = 3"),
         ({"min_length": 3, "max_edits": 2}, "allow more edits"),
