@@ -1,7 +1,8 @@
-"""Gymnasium environments that write prompts token by token.
+"""Gymnasium environments that write prompts token by token, or edit them.
 
-Importing this package registers ``rlprompt/Prompt-v0`` and ``rlprompt/Planted-v0``; it loads
-neither torch nor transformers.
+Importing this package registers ``rlprompt/Prompt-v0`` and ``rlprompt/EditPrompt-v0``, and the same
+without an LM, ``rlprompt/Planted-v0`` and ``rlprompt/EditPlanted-v0``; it loads neither torch nor
+transformers.
 
     >>> import gymnasium
     >>> import rlprompt.envs
@@ -13,16 +14,37 @@ neither torch nor transformers.
 
 import gymnasium
 
+from rlprompt.envs.edit_env import EditPromptEnv
+from rlprompt.envs.edit_rules import EditKind, EditRules
+from rlprompt.envs.edit_vector_env import EditPromptVectorEnv
 from rlprompt.envs.episodes import EMPTY, EpisodeRules
 from rlprompt.envs.prompt_env import PromptEnv
 from rlprompt.envs.vector_env import PromptVectorEnv
 
-__all__ = ["EMPTY", "EpisodeRules", "PromptEnv", "PromptVectorEnv", "register_envs"]
+__all__ = [
+    "EMPTY",
+    "EditKind",
+    "EditPromptEnv",
+    "EditPromptVectorEnv",
+    "EditRules",
+    "EpisodeRules",
+    "PromptEnv",
+    "PromptVectorEnv",
+    "register_envs",
+]
+
+#: The module that makes each environment.
+_MAKERS = {
+    "Prompt": "make",
+    "Planted": "planted",
+    "EditPrompt": "make_edit",
+    "EditPlanted": "make_edit",
+}
 
 
 def register_envs() -> None:
     """Registers the environments with Gymnasium; what is registered already stays."""
-    for name, module in (("Prompt", "make"), ("Planted", "planted")):
+    for name, module in _MAKERS.items():
         if f"rlprompt/{name}-v0" not in gymnasium.registry:
             maker = f"rlprompt.envs.{module}:make_{name.lower()}"
             gymnasium.register(

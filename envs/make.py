@@ -8,7 +8,7 @@ import atexit
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Unpack
+from typing import TYPE_CHECKING, NamedTuple, TypedDict, Unpack
 
 from rlprompt.core.ledger import Budget
 from rlprompt.envs.episodes import EpisodeRules, RuleSettings
@@ -27,9 +27,11 @@ from rlprompt.tasks.vocabulary import ActionVocabulary, build_vocabulary
 if TYPE_CHECKING:
     from rlprompt.lm.protocol import FrozenLM
 
+DEFAULT_TASK = "movie-reviews"
 
-class PromptSettings(RuleSettings, total=False):
-    """Keyword arguments of ``rlprompt/Prompt-v0``, as in :func:`prompt_parts`."""
+
+class TaskSettings(TypedDict, total=False):
+    """Keyword arguments that say what prompts are scored on, as in :func:`prompt_parts`."""
 
     task: str
     lm: str
@@ -43,9 +45,13 @@ class PromptSettings(RuleSettings, total=False):
     log: str | None
 
 
+class PromptSettings(RuleSettings, TaskSettings, total=False):
+    """Keyword arguments of ``rlprompt/Prompt-v0``, as in :func:`prompt_parts`."""
+
+
 def prompt_parts(
     *,
-    task: str = "movie-reviews",
+    task: str = DEFAULT_TASK,
     lm: str = "smollm2",
     shots: int | None = None,
     split_seed: int = 0,
@@ -82,16 +88,7 @@ def prompt_parts(
         RunError: the log cannot be opened, or another process writes to it.
     """
     length = EpisodeRules(**rules).length
-    asked = _Asked(
-        task,
-        split_seed,
-        shots,
-        template,
-        # Texts and tuples, so that it can be looked up.
-        None
-        if words is None
-        else tuple((k, (v,) if isinstance(v, str) else tuple(v)) for k, v in words.items()),
-    )
+    asked = _asked(task, split_seed, shots, template, words)
     _task(asked).template.check_length(length)
     limit = NO_LIMIT if budget is None else Budget(budget)
     reward_function = REWARDS.get(reward)
@@ -106,6 +103,15 @@ def prompt_parts(
         stall_calls=None,
     )
     return objective, _vocabulary(lm, asked, vocabulary_size), rules
+
+
+def manual_prompts(**settings: Unpack[TaskSettings]) -> tuple[str, ...]:
+    """Returns the manual prompts of the task that :func:`prompt_parts` loads with the same."""
+    task = settings.get("task", DEFAULT_TASK)
+    draw = settings.get("split_seed", 0), settings.get("shots")
+    return _task(
+        _asked(task, *draw, settings.get("template"), settings.get("words"))
+    ).manual_prompts
 
 
 def make_prompt_env(
@@ -161,6 +167,22 @@ class _Asked(NamedTuple):
     shots: int | None
     template: str | None
     words: tuple[tuple[str, str | Sequence[str]], ...] | None
+
+
+def _asked(
+    task: str,
+    split_seed: int,
+    shots: int | None,
+    template: str | None,
+    words: Mapping[str, str | Sequence[str]] | None,
+) -> _Asked:
+    # Texts and tuples, so that it can be looked up.
+    flat = (
+        None
+        if words is None
+        else tuple((k, (v,) if isinstance(v, str) else tuple(v)) for k, v in words.items())
+    )
+    return _Asked(task, split_seed, shots, template, flat)
 
 
 @lru_cache(maxsize=4)

@@ -1,7 +1,7 @@
 """``rlprompt/Planted-v0``: a made-up task whose best prompt is known; needs no LM."""
 
 import sys
-from typing import Unpack
+from typing import TypedDict, Unpack
 
 from rlprompt.core.ledger import Budget
 from rlprompt.envs.episodes import EpisodeRules, RuleSettings
@@ -21,14 +21,18 @@ NO_LIMIT = Budget(sys.maxsize)
 FIRST_WORD = 1
 
 
-class PlantedSettings(RuleSettings, total=False):
-    """Keyword arguments of ``rlprompt/Planted-v0``, as in :func:`planted_parts`."""
+class PlantedTaskSettings(TypedDict, total=False):
+    """Keyword arguments that say what is planted, as in :func:`planted_parts`."""
 
     vocabulary_size: int
     planted_seed: int
     smoothness: float
     reward: str
     budget: int | None
+
+
+class PlantedSettings(RuleSettings, PlantedTaskSettings, total=False):
+    """Keyword arguments of ``rlprompt/Planted-v0``, as in :func:`planted_parts`."""
 
 
 def planted_parts(

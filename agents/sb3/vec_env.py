@@ -3,17 +3,16 @@
 from typing import Any, Unpack
 
 import numpy as np
-from gymnasium import Wrapper
-from stable_baselines3.common.vec_env import VecEnv
-from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
+from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
+from rlprompt.agents.sb3.lock_step import LockStepVecEnv
 from rlprompt.core.evaluation import IntArray
-from rlprompt.envs.episodes import BoolArray, EpisodeRules, PromptEpisodes, RuleSettings
+from rlprompt.envs.episodes import EpisodeRules, PromptEpisodes, RuleSettings
 from rlprompt.objective.objective import Objective
 from rlprompt.tasks.vocabulary import ActionVocabulary
 
 
-class PromptVecEnv(VecEnv):
+class PromptVecEnv(LockStepVecEnv):
     """N of :class:`~rlprompt.envs.prompt_env.PromptEnv` in lock-step, for stable-baselines3.
 
     Observations, rewards (as float32) and infos are those of a ``DummyVecEnv`` of N single
@@ -21,9 +20,6 @@ class PromptVecEnv(VecEnv):
     once. Where a prompt is finished, the returned observation is already the first of the next
     episode; the finished one is in ``infos[i]["terminal_observation"]``.
     """
-
-    # The base class asks for it by get_attr before it sets its own.
-    render_mode: str | None = None
 
     def __init__(
         self,
@@ -43,11 +39,8 @@ class PromptVecEnv(VecEnv):
         Raises:
             ConfigError: a setting is out of range, or the objective takes no prompts that long.
         """
-        self.objective = objective
-        self.vocabulary = vocabulary
         self._episodes = PromptEpisodes(objective, vocabulary, n_envs, EpisodeRules(**rules))
-        self._chosen: IntArray = np.zeros(0, np.int64)
-        super().__init__(n_envs, self._episodes.observation_space, self._episodes.action_space)
+        super().__init__(self._episodes)
 
     def reset(self) -> IntArray:
         """Begins with empty prompts; returns observations of shape (N, length)."""
@@ -56,10 +49,6 @@ class PromptVecEnv(VecEnv):
         self._reset_options()
         self._episodes.reset()
         return self._episodes.observations
-
-    def step_async(self, actions: IntArray) -> None:
-        """Takes the actions of the next :meth:`step_wait`, shape (N,)."""
-        self._chosen = actions
 
     def step_wait(self) -> VecEnvStepReturn:
         """Appends a token to each prompt, or ends it; finished ones begin anew at once.
@@ -81,55 +70,3 @@ class PromptVecEnv(VecEnv):
         self._episodes.reset(outcome.finished)
         rewards = outcome.rewards.astype(np.float32)
         return self._episodes.observations, rewards, outcome.finished, infos
-
-    def action_masks(self) -> BoolArray:
-        """Returns which actions are valid, shape (N, V) or (N, V + 1)."""
-        return self._episodes.masks
-
-    def close(self) -> None:
-        """Does nothing: objective and LM belong to the caller."""
-
-    def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Returns an attribute of this environment, once for each index."""
-        value = getattr(self, attr_name)
-        return [value for _ in self._get_indices(indices)]
-
-    def set_attr(self, attr_name: str, value: object, indices: VecEnvIndices = None) -> None:
-        """Refuses.
-
-        Raises:
-            AttributeError: always; there are no separate environments to set it in.
-        """
-        raise AttributeError(
-            f"Cannot set {attr_name!r}: the N prompts are one environment. Make a new one with the "
-            "setting you want."
-        )
-
-    def env_method(
-        self,
-        method_name: str,
-        *method_args: object,
-        indices: VecEnvIndices = None,
-        **kwargs: object,
-    ) -> list[Any]:
-        """Calls ``action_masks``, the one method of a single environment that learners call.
-
-        Returns:
-            For each index a bool array of shape (V,) or (V + 1,).
-
-        Raises:
-            AttributeError: another method.
-        """
-        if method_name != "action_masks":
-            raise AttributeError(
-                f"No method {method_name!r} of single environments: the N prompts are one "
-                "environment, and 'action_masks' is all that it answers for each."
-            )
-        masks = self.action_masks()
-        return [masks[i] for i in self._get_indices(indices)]
-
-    def env_is_wrapped(
-        self, wrapper_class: type[Wrapper[Any, Any, Any, Any]], indices: VecEnvIndices = None
-    ) -> list[bool]:
-        """Returns False for each index: nothing wraps the single prompts."""
-        return [False for _ in self._get_indices(indices)]

@@ -15,7 +15,7 @@ from rlprompt.objective.account import Account, Due
 from rlprompt.objective.racing import Racing, hopeless
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
-from rlprompt.tasks.tokenization import Tokenizer, canonical, prompt_text
+from rlprompt.tasks.tokenization import Tokenizer, canonical, prompt_of, prompt_text
 
 #: Calls of ``evaluate`` in a row without one new prompt, after which a search is called off.
 STALL_CALLS = 500
@@ -143,6 +143,10 @@ class Objective:
     def text(self, prompt: Prompt) -> str:
         """Returns the text of a prompt as it goes into the template."""
         return prompt_text(self._tokenizer, self._scorer.template, prompt)
+
+    def prompt(self, text: str) -> Prompt:
+        """Returns the prompt that a text is in the template."""
+        return prompt_of(self._tokenizer, self._scorer.template, text)
 
     def canonical(self, prompt: Prompt) -> Prompt:
         """Returns the form in which a prompt is scored: what its own text encodes to."""

@@ -141,7 +141,7 @@ def test_a_dry_run_shows_the_cost_scores_nothing_and_loads_no_torch(films, tmp_p
         ("agents", sorted(AGENTS)),
         ("tuners", sorted(TUNERS)),
         ("rewards", ["accuracy", "calibrated_log_likelihood", "log_likelihood", "piecewise_gap"]),
-        ("envs", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"]),
+        ("envs", [f"rlprompt/{n}-v0" for n in ("EditPlanted", "EditPrompt", "Planted", "Prompt")]),
     ],
 )
 def test_list_names_everything_and_loads_no_torch(kind, names):

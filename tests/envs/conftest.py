@@ -75,9 +75,18 @@ def prompt_settings(tmp_path_factory):
     forget_parts()
 
 
-@pytest.fixture(params=["rlprompt/Planted-v0", "rlprompt/Prompt-v0"])
+@pytest.fixture(
+    params=[
+        "rlprompt/EditPlanted-v0",
+        "rlprompt/EditPrompt-v0",
+        "rlprompt/Planted-v0",
+        "rlprompt/Prompt-v0",
+    ]
+)
 def registered(request):
     """Id and keyword arguments of each registered environment, made small."""
-    if request.param == "rlprompt/Planted-v0":
-        return request.param, {"vocabulary_size": 8, "length": 3}
-    return request.param, {**request.getfixturevalue("prompt_settings"), "length": 3}
+    name = request.param
+    planted = {"vocabulary_size": 8} if "Planted" in name else None
+    settings = request.getfixturevalue("prompt_settings") if planted is None else planted
+    length = {"max_length": 3, "max_edits": 4} if "Edit" in name else {"length": 3}
+    return name, {**settings, **length}

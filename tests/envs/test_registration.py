@@ -15,24 +15,47 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rlprompt.envs
 from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, TemplateError
-from rlprompt.envs import PromptEnv, PromptVectorEnv, make
+from rlprompt.envs import (
+    EditKind,
+    EditPromptEnv,
+    EditPromptVectorEnv,
+    PromptEnv,
+    PromptVectorEnv,
+    make,
+)
 from rlprompt.envs.planted import planted_actions
 from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.testing import tiny_masked
 
-VARIANTS = [
-    {},
-    {"timing": "dense"},
-    {"stop_action": True, "min_length": 2},
-    {"stop_action": True, "timing": "dense", "render_mode": "ansi"},
-]
+VARIANTS = {
+    "write": [
+        {},
+        {"timing": "dense"},
+        {"stop_action": True, "min_length": 2},
+        {"stop_action": True, "timing": "dense", "render_mode": "ansi"},
+    ],
+    "edit": [
+        {},
+        {"timing": "terminal", "render_mode": "ansi"},
+        {"min_length": 2, "max_edits": 6},
+        {"min_length": 0, "start": ["the", "it was", ""]},
+    ],
+}
+EDITS = ["rlprompt/EditPlanted-v0", "rlprompt/EditPrompt-v0"]
+CLASSES = {"write": (PromptEnv, PromptVectorEnv), "edit": (EditPromptEnv, EditPromptVectorEnv)}
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+def kind_of(name):
+    return "edit" if "Edit" in name else "write"
+
+
+@pytest.mark.parametrize("variant", range(4))
 def test_both_checkers_pass(registered, variant):
     name, settings = registered
-    env = gymnasium.make(name, **settings, **variant)
-    assert type(env.unwrapped) is PromptEnv
+    kind = kind_of(name)
+    variant = VARIANTS[kind][variant]
+    env = gymnasium.make(name, **{**settings, **variant})
+    assert type(env.unwrapped) is CLASSES[kind][0]
     check_env(env.unwrapped)
     sb3_check_env(env.unwrapped)
     env.close()
@@ -40,7 +63,9 @@ def test_both_checkers_pass(registered, variant):
 
 def test_all_registered_envs_are_tested(registered):
     ours = {name for name in gymnasium.registry if name.startswith("rlprompt/")}
-    assert ours == {"rlprompt/Planted-v0", "rlprompt/Prompt-v0"}
+    assert ours == {
+        f"rlprompt/{name}-v0" for name in ("EditPlanted", "EditPrompt", "Planted", "Prompt")
+    }
     assert registered[0] in ours
 
 
@@ -50,16 +75,19 @@ def test_spec_is_json(registered):
     text = env.spec.to_json()
     assert json.loads(text)["kwargs"]["timing"] == "dense"
     again = gymnasium.make(gymnasium.envs.registration.EnvSpec.from_json(text))
+    env.action_space.seed(1)
+    action = env.action_space.sample()
     env.reset()
     again.reset()
-    assert env.step(1)[1] == again.step(1)[1]
+    assert env.step(action)[1] == again.step(action)[1]
 
 
 def test_module_in_the_id_registers(registered):
     name, settings = registered
     gymnasium.registry.pop(name)
     importlib.reload(rlprompt.envs)
-    assert gymnasium.make(f"rlprompt.envs:{name}", **settings).reset()[0].tolist() == [-1] * 3
+    env = gymnasium.make(f"rlprompt.envs:{name}", **settings)
+    assert env.observation_space.contains(env.reset()[0])
 
 
 def test_registering_twice_is_harmless():
@@ -78,6 +106,7 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
+@pytest.mark.parametrize("registered", ["rlprompt/Planted-v0", "rlprompt/Prompt-v0"], indirect=True)
 def test_make_vec(registered, spy):
     name, settings = registered
     envs = gymnasium.make_vec(name, num_envs=4, vectorization_mode="vector_entry_point", **settings)
@@ -206,6 +235,72 @@ def test_a_masked_lm_takes_a_template_and_words(prompt_settings, tmp_path):
     rewards = [env.step(action)[1] for action in (1, 2)]
     assert rewards[0] == 0
     assert rewards[1] < 0
+
+
+@pytest.mark.parametrize("registered", EDITS, indirect=True)
+def test_make_vec_of_edits(registered, spy):
+    name, settings = registered
+    envs = gymnasium.make_vec(name, num_envs=4, vectorization_mode="vector_entry_point", **settings)
+    assert type(envs.unwrapped) is EditPromptVectorEnv
+    assert envs.metadata["autoreset_mode"] is AutoresetMode.SAME_STEP
+    envs.reset(seed=0)
+    append = np.array([[EditKind.APPEND, 0, token] for token in (2, 6, 2, 1)])
+    _, rewards, _, _, _ = envs.step(append)
+    assert spy == [4, 4]
+    assert envs.unwrapped.objective.ledger.forwards <= 4 * envs.unwrapped.objective.n_examples
+    single = gymnasium.make(name, **settings)
+    single.reset()
+    assert abs(single.step(append[1])[1] - rewards[1]) < 1e-5
+    json.dumps(envs.unwrapped.spec.kwargs)
+    envs.close()
+
+
+@pytest.mark.parametrize("registered", EDITS, indirect=True)
+@pytest.mark.parametrize("setting", ["length", "stop_action"])
+def test_settings_of_other_envs_are_refused(registered, setting):
+    name, settings = registered
+    with pytest.raises(TypeError, match=setting):
+        gymnasium.make(name, **settings, **{setting: 1})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"start": "manul"}, "Did you mean 'manual'"),
+        ({"start": "the film is"}, "write a list"),
+        ({"start": []}, "empty list"),
+        ({"start": [7]}, "is no text"),
+        ({"start": "manual"}, "None of the task's 0 manual prompts"),
+        ({"start": ["the film was good and it was"]}, "more than max_length = 3"),
+        ({"min_length": 3, "max_edits": 2}, "allow more edits"),
+        ({"max_length": 0}, "max_length = 0"),
+        ({"min_length": 4}, "from 0 to max_length = 3"),
+        ({"max_edits": 0}, "max_edits = 0"),
+        ({"timing": "dence"}, "Did you mean 'dense'"),
+        ({"render_mode": "human"}, "ansi"),
+    ],
+)
+def test_wrong_settings_of_edits_are_refused(prompt_settings, settings, message):
+    with pytest.raises(ConfigError, match=message):
+        gymnasium.make("rlprompt/EditPrompt-v0", **{**prompt_settings, "max_length": 3, **settings})
+
+
+def test_episodes_start_from_manual_prompts(prompt_settings, tmp_path):
+    task = tmp_path / "films.toml"
+    films = Path(prompt_settings["task"])
+    values = films.read_text(encoding="utf-8").replace("films.csv", str(films.parent / "films.csv"))
+    manual = 'manual_prompts = [" It was", " In short, the film", " , said the"]'
+    task.write_text(f"{manual}\n{values}", encoding="utf-8")
+    settings = {**prompt_settings, "task": str(task), "max_length": 12, "start": "manual"}
+    env = gymnasium.make("rlprompt/EditPrompt-v0", **settings, render_mode="ansi")
+    seen = set()
+    for seed in range(12):
+        observation, _ = env.reset(seed=seed)
+        again, _ = env.reset(seed=seed)
+        np.testing.assert_equal(observation, again)
+        assert (observation["prompt"] == len(env.unwrapped.vocabulary)).any()  # ',' is no action
+        seen.add(env.render().split(" reward")[0])
+    assert seen == {"' It was'", "' In short, the film'", "' , said the'"}
 
 
 def test_a_misspelt_setting_is_named(registered):
