@@ -71,6 +71,8 @@ napoleon_use_ivar = True
 html_theme = "furo"
 html_math_renderer = "mathml"
 html_title = f"rlprompt {__version__}"
+# The root of the site leads to the front page.
+html_extra_path = ["_root"]
 html_copy_source = False
 html_show_copyright = False
 html_show_sphinx = False

@@ -9,8 +9,8 @@ a folder and with a namespace of its own:
 * ``json``: parsed.
 * A block of any of these whose first line is ``# name.ext`` is the file of that name, which is
   written where later blocks find it.
-* Without a language, or ``bash``: commands, one a line, ``\\`` goes on with it. ``rlprompt`` runs in
-  this process with every flag as it stands and must end with code 0. ``compare`` is given
+* Without a language, or ``bash``: commands, one a line, ``\\`` goes on with it. ``rlprompt`` runs
+  in this process with every flag as it stands and must end with code 0. ``compare`` is given
   ``--dry-run`` in addition, since comparisons take long: flags, tasks, methods and LM are read, a
   few forwards are measured, nothing is searched. ``export`` is given ``--no-check``. ``serve`` does
   not end by itself: its flags and arguments are parsed. ``make TARGET``: there is such a target.
