@@ -46,7 +46,8 @@ nitpick_ignore_regex = [
     )
 ]
 highlight_language = "none"
-smartquotes = False
+# Dashes in docstrings; quotes stay as they are.
+smartquotes_action = "D"
 
 # Links to a heading, as on a code host: page.md#the-heading.
 myst_heading_anchors = 3
@@ -61,7 +62,7 @@ autodoc_mock_imports = [
     "torch",
     "transformers",
 ]
-autodoc_default_options = {"members": True, "show-inheritance": True}
+autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True

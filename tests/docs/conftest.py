@@ -23,7 +23,7 @@ from rlprompt.lm.loading import LMS, Source
 from rlprompt.tasks.registry import TASKS
 from rlprompt.testing import save_tiny
 
-BUDGET, TESTED, WORDS = 1200, 20, 60
+BUDGET, TESTED, WORDS = 2000, 20, 60
 #: Family of the tiny LM that stands in for each that a page names.
 LARGE = {
     "smollm2": "llama",
