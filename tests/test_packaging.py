@@ -120,6 +120,9 @@ def test_the_wheel_holds_every_module_and_no_top_level_envs(wheel):
     code = {name for name in names if name.endswith(".py")}
     assert code == {path.as_posix() for path in modules()}
     assert "rlprompt/py.typed" in names
+    templates = {path.relative_to(ROOT) for path in (ROOT / "rlprompt/html/templates").iterdir()}
+    assert templates
+    assert {path.as_posix() for path in templates} <= names
     assert any(name.endswith("licenses/LICENSE") for name in names)
     tops = {name.split("/")[0] for name in names}
     assert {top for top in tops if not top.endswith(".dist-info")} == {"rlprompt"}

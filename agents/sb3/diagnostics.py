@@ -10,6 +10,14 @@ from stable_baselines3.common.callbacks import BaseCallback
 from rlprompt.agents.protocol import Problem
 from rlprompt.core.events import OnEvent
 
+#: What SB3 records of an update, which the events pass on beside the entropy.
+TRAINING = (
+    "approx_kl",
+    "clip_fraction",
+    "explained_variance",
+    "policy_gradient_loss",
+    "value_loss",
+)
 #: How the weight of the entropy bonus moves a rollout, and how far above its start it may go.
 RAISE, FALL, MOST = 1.5, 0.8, 100.0
 
@@ -21,6 +29,7 @@ class Diagnostics(BaseCallback):
     rollout's prompts that were never scored before), ``mean_reward`` (of the rollout), ``best``,
     ``forwards``, ``cache_hits``, ``restarts``. Entropy is in SB3's own ``train/entropy_loss`` and,
     in nats a token, in the events as ``entropy``; tokens that an elite episode keeps count as 0.
+    The events hold what SB3 records of an update as well.
     """
 
     def __init__(
@@ -102,6 +111,10 @@ class Diagnostics(BaseCallback):
         entropy = self.logger.name_to_value.get("train/entropy_loss")
         if entropy is not None:
             metrics["entropy"] = -float(entropy)
+        for name in TRAINING:
+            recorded = self.logger.name_to_value.get(f"train/{name}")
+            if recorded is not None:
+                metrics[name] = float(recorded)
         message = ""
         if self.collapsed:
             message = (

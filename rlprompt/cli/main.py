@@ -1,4 +1,4 @@
-"""``rlprompt optimize | compare | words | transfer | evaluate | explain | list``."""
+"""The command ``rlprompt``: its verbs, what it logs, and how an error ends it."""
 
 import logging
 import sys
@@ -9,7 +9,18 @@ import typer
 from rich.logging import RichHandler
 
 # Each registers its command, in the order of the help page.
-from rlprompt.cli import compare, evaluate, explain, optimize, transfer, words  # noqa: F401
+from rlprompt.cli import (  # noqa: F401
+    compare,
+    evaluate,
+    explain,
+    export,
+    optimize,
+    report,
+    serve,
+    transfer,
+    watch,
+    words,
+)
 from rlprompt.cli.app import app, err, out
 from rlprompt.core.errors import RLPromptError
 from rlprompt.core.version import __version__
@@ -27,6 +38,7 @@ class Kind(StrEnum):
     tuners = "tuners"
     rewards = "rewards"
     envs = "envs"
+    exports = "exports"
 
 
 def _version(show: bool) -> None:
@@ -52,7 +64,7 @@ def _root(
 
 @app.command("list")
 def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
-    """List what can be named: tasks, lms, agents, tuners, rewards, envs."""
+    """List what can be named: tasks, lms, agents, tuners, rewards, envs, exports."""
     from rlprompt.cli.show import show_registry
 
     show_registry(out, kind.value)

@@ -53,6 +53,10 @@ def optimize(
     threads: options.Threads = None,
     trust_remote_code: options.TrustRemoteCode = None,
     out_: Annotated[Path | None, typer.Option("--out", help="Folder of the run.")] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(help="wandb, mlflow or module:Class, beside TensorBoard; none; repeatable."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print plan and cost, and stop.")
     ] = False,
@@ -66,6 +70,7 @@ def optimize(
     from rlprompt.run.config import RunConfig
     from rlprompt.run.optimize import optimize as run
     from rlprompt.run.parts import plan_of, task_of
+    from rlprompt.watch.watching import watchers_of
 
     values = RunConfig.read(config) if config else {}
     given = {
@@ -105,11 +110,12 @@ def optimize(
     if settings:
         values["agent_settings"] = {**values.get("agent_settings", {}), **settings}
     settled = RunConfig.parse(values, str(config or "the flags"))
+    watchers_of(watch or ())  # what is misspelt or missing is told before anything is loaded
     loaded = task_of(settled)
     plan = plan_of(settled, loaded)
     show_plan(out, settled, loaded, plan)
     if dry_run:
         return
     with Progress(err) as progress:
-        result = run(settled, task=loaded, on_event=progress)
+        result = run(settled, task=loaded, on_event=progress, watch=watch or ())
     show_result(out, result, settled.out)

@@ -219,6 +219,7 @@ def _names(kind: str) -> list[tuple[str, str]]:
             if name.startswith("rlprompt/")
         ]
     from rlprompt.agents.protocol import AGENTS
+    from rlprompt.export.protocol import EXPORTS
     from rlprompt.lm.loading import LMS
     from rlprompt.rewards import REWARDS
     from rlprompt.tasks.registry import TASKS
@@ -230,6 +231,7 @@ def _names(kind: str) -> list[tuple[str, str]]:
         "agents": AGENTS,
         "tuners": TUNERS,
         "rewards": REWARDS,
+        "exports": EXPORTS,
     }
     registry = registries[kind]
     return [(name, registry.summary(name)) for name in registry]

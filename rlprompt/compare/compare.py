@@ -16,7 +16,8 @@ from typing import Any
 from rlprompt.compare import folder
 from rlprompt.compare.collect import collect, process_record
 from rlprompt.compare.config import CompareConfig
-from rlprompt.compare.group import Group, OnNews
+from rlprompt.compare.group import Group, News, OnNews
+from rlprompt.compare.standing import Standing
 from rlprompt.compare.tuned import TunedRuns
 from rlprompt.core.errors import RunError
 from rlprompt.core.trials import Setting
@@ -67,22 +68,27 @@ def compare(
         raise RunError("A loaded LM cannot be shared by processes: give its name, or jobs = 1.")
     claim(config.out, config.shared())
     started = time.perf_counter()
-    with _uninterrupted(config):
+    with _uninterrupted(config), Standing(config) as standing:
+
+        def listen(news: News) -> None:
+            standing(news)
+            on_news(news)
+
         if config.jobs == 1:
-            spent = _one_by_one(config, lm, on_news)
+            spent = _one_by_one(config, lm, listen)
         else:
-            spent = _side_by_side(config, on_news)
-    result = collect(config)
-    previous = folder.read(config.out / folder.RESULT)
-    result["process"] = process_record(
-        previous,
-        wall=time.perf_counter() - started,
-        busy=sum(each.wall for each in spent),
-        lm=sum(each.lm for each in spent),
-        loading=sum(each.loading for each in spent),
-        jobs=config.jobs,
-    )
-    folder.write(config.out / folder.RESULT, result)
+            spent = _side_by_side(config, listen)
+        result = collect(config)
+        previous = folder.read(config.out / folder.RESULT)
+        result["process"] = process_record(
+            previous,
+            wall=time.perf_counter() - started,
+            busy=sum(each.wall for each in spent),
+            lm=sum(each.lm for each in spent),
+            loading=sum(each.loading for each in spent),
+            jobs=config.jobs,
+        )
+        folder.write(config.out / folder.RESULT, result)
     return result
 
 

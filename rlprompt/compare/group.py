@@ -42,6 +42,8 @@ class News:
         forwards: LM forwards of this run so far.
         line: something worth a line of its own, or ''.
         state: 'running', 'done' or 'failed'.
+        best_reward: best train reward of this run so far, where it is known.
+        best_text: text of the prompt it belongs to.
     """
 
     group: int
@@ -49,6 +51,8 @@ class News:
     forwards: int = 0
     line: str = ""
     state: str = "running"
+    best_reward: float | None = None
+    best_text: str = ""
 
 
 OnNews = Callable[[News], None]
@@ -182,7 +186,7 @@ class Group:
 
         def listen(event: Event) -> None:
             if event.phase.startswith("search"):
-                self._tell(News(self._number, setting, event.forwards))
+                self._tell(self._news(setting, event))
 
         config = self._config.run_config(setting)
         agent = make_agent(method.agent, dict(method.settings))
@@ -197,10 +201,19 @@ class Group:
         """Lets a tuner train; returns the record and a line about it."""
 
         def listen(event: Event) -> None:
-            self._tell(News(self._number, setting, event.forwards))
+            self._tell(self._news(setting, event))
 
         record = self._tuned.train(run, setting, listen)
         return record, f"{record['reward']:.3f} on train and dev: {record['prompt']['text']}"
+
+    def _news(self, setting: Setting, event: Event) -> News:
+        return News(
+            self._number,
+            setting,
+            event.forwards,
+            best_reward=event.best_reward,
+            best_text=event.best_text,
+        )
 
     def _fail(self, settings: list[Setting], error: str) -> None:
         """Writes down that what is left of the group could not be done."""

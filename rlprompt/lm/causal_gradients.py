@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.gradients import Row, RowScorer, Words, answers, stems_of
+from rlprompt.lm.gradients import Row, RowScorer, Words, answers, narrow_head, stems_of
 from rlprompt.lm.inputs import Inputs
 
 #: Left sides that are computed in one forward.
@@ -128,17 +128,18 @@ class KeptLeftScorer(RowScorer):
             lefts = [self._causal.inputs.left[e] for e in block]
             longest = max(map(len, lefts))
             padding = [[0] * (longest - len(left)) for left in lefts]
-            cache = model(
-                input_ids=torch.tensor(
-                    [[*left, *pad] for left, pad in zip(lefts, padding, strict=True)],
-                    device=model.device,
-                ),
-                attention_mask=torch.tensor(
-                    [[1] * len(left) + pad for left, pad in zip(lefts, padding, strict=True)],
-                    device=model.device,
-                ),
-                use_cache=True,
-            ).past_key_values
+            with narrow_head(model, [(0,)] * len(block)):
+                cache = model(
+                    input_ids=torch.tensor(
+                        [[*left, *pad] for left, pad in zip(lefts, padding, strict=True)],
+                        device=model.device,
+                    ),
+                    attention_mask=torch.tensor(
+                        [[1] * len(left) + pad for left, pad in zip(lefts, padding, strict=True)],
+                        device=model.device,
+                    ),
+                    use_cache=True,
+                ).past_key_values
             for row, (e, left) in enumerate(zip(block, lefts, strict=True)):
                 # Copies: views would keep the whole block's padding alive.
                 self._kept[e] = [

@@ -1,6 +1,7 @@
 """Label scores that can be differentiated, for all families."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
@@ -59,7 +60,8 @@ class Rows(Protocol):
 
 
 #: From the model, embeddings (rows, length, width), their mask and the rows to logits of all
-#: positions (of the decoder, where there is one), shape (rows, length, vocabulary).
+#: positions of which the head is given (of the decoder, where there is one), shape (rows, length,
+#: vocabulary).
 Forward = Callable[[Any, torch.Tensor, torch.Tensor, Sequence[Row]], torch.Tensor]
 
 
@@ -93,6 +95,13 @@ class RowScorer:
     def truncated(self) -> int:
         """How many examples' text was cut so that prompt and answer fit the context."""
         return self._rows.truncated
+
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens that each example takes without a prompt."""
+        ask = next(iter(self._rows.asks))
+        rows = (self._rows.row(n, Prompt(), ask) for n in range(self.n_examples))
+        return [len(row.ids) for row in rows]
 
     def choice_logprobs(
         self, examples: Sequence[int], soft: torch.Tensor | None = None
@@ -145,8 +154,43 @@ def answers(
         For each row log-probabilities where it answers, shape (len(row.at), vocabulary), float32.
     """
     embedded, mask = embed(model, [row.ids for row in rows], softs)
-    logits = forward(model, embedded, mask, rows)
-    return [logits[n, list(row.at)].float().log_softmax(dim=-1) for n, row in enumerate(rows)]
+    with narrow_head(model, [row.at for row in rows]) as narrowed:
+        logits = forward(model, embedded, mask, rows)
+    at = [range(len(row.at)) if narrowed else row.at for row in rows]
+    return [logits[n, list(each)].float().log_softmax(dim=-1) for n, each in enumerate(at)]
+
+
+@contextmanager
+def narrow_head(model: torch.nn.Module, at: Sequence[Sequence[int]]) -> Iterator[list[bool]]:
+    """Has a model's head multiply only some positions of each row.
+
+    The head of a small LM costs about as much as all its layers when it is multiplied at every
+    position of a batch, and one or two positions a row are asked for.
+
+    Args:
+        model: the LM's model, or what was made of it.
+        at: positions of each row; logits of a row that has fewer than another are filled up.
+
+    Yields:
+        A list that is empty as long as no head was narrowed: a model whose head is no module of its
+        own gives all logits.
+    """
+    head: Any = cast(Any, model).get_output_embeddings()
+    widest = max(map(len, at))
+    places = torch.tensor([[*each, *[0] * (widest - len(each))] for each in at])
+    narrowed: list[bool] = []
+
+    def pick(module: torch.nn.Module, given: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        narrowed.append(True)
+        rows = torch.arange(len(at), device=given[0].device)
+        return (given[0][rows[:, None], places.to(given[0].device)],)
+
+    handle = None if head is None else head.register_forward_pre_hook(pick)
+    try:
+        yield narrowed
+    finally:
+        if handle is not None:
+            handle.remove()
 
 
 @torch.no_grad()

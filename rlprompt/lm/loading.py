@@ -191,7 +191,7 @@ def load_lm(config: LMConfig) -> "FrozenLM":
         common["gguf_file"] = source.gguf_file
     with ExitStack() as stack:
         try:
-            stack.enter_context(_quiet())
+            stack.enter_context(quiet())
             if source.gguf_file is not None:
                 stack.enter_context(gguf.read_once())
             settings = AutoConfig.from_pretrained(source.location, **common)
@@ -266,8 +266,8 @@ def _explain(name: str, source: Source, error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps the library's own progress bars out of ours, for the time of loading."""
+def quiet() -> Iterator[None]:
+    """Keeps the progress bars and remarks of transformers out of ours, for as long as it lasts."""
     from transformers.utils import logging
 
     # Its functions have no annotations.

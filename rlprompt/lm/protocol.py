@@ -181,6 +181,10 @@ class GradientScorer(Protocol):
     def truncated(self) -> int:
         """How many examples' text was cut so that prompt and answer fit the context."""
 
+    @property
+    def lengths(self) -> Sequence[int]:
+        """Tokens that each example takes without a prompt: alike ones make good batches."""
+
     def choice_logprobs(
         self, examples: Sequence[int], soft: "torch.Tensor | None" = None
     ) -> "torch.Tensor":

@@ -14,7 +14,7 @@ import json
 import logging
 import os
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -46,6 +46,44 @@ class Batch:
 
     tokens: int = 0
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One line of the file: what was scored together.
+
+    Attributes:
+        context: names LM, template, label words and examples.
+        prompts: the prompts, distinct.
+        scores: log-probabilities, shape (n_prompts, n_examples, n_labels).
+        batch: what it cost.
+    """
+
+    context: str
+    prompts: tuple[Prompt, ...]
+    scores: FloatArray
+    batch: Batch
+
+
+def read_calls(path: Path) -> Iterator[Call]:
+    """Reads a log in the order it was written, without opening it for writing or mending it.
+
+    A line that is not whole ends the reading, as what follows it is set aside when the run goes on.
+
+    Raises:
+        RunError: the file cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                try:
+                    call = _parsed(line)
+                except (ValueError, KeyError, TypeError) as error:
+                    log.warning("%s is damaged (%s): only what stands before is read.", path, error)
+                    return
+                yield call
+    except OSError as error:
+        raise RunError(f"Cannot read {path}: {error.strerror or error}.") from error
 
 
 class EvaluationLog:
@@ -186,19 +224,11 @@ class EvaluationLog:
         self._file.seek(0, os.SEEK_END)
 
     def _take(self, line: bytes) -> None:
-        if not line.endswith(b"\n"):
-            raise ValueError("the last line is cut off")
-        entry: Any = json.loads(line)
-        if not isinstance(entry, dict) or entry.pop("crc") != _checksum(entry):
-            raise ValueError("the checksum is wrong")
-        data = base64.b64decode(entry["data"], validate=True)
-        values = np.frombuffer(data, "<f4").reshape(entry["shape"]).astype(np.float64)
-        batch = Batch(int(entry["tokens"]), float(entry["seconds"]))
-        sizes = entry.get("sizes", [()] * len(values))
-        for ids, own, score in zip(entry["prompts"], sizes, values, strict=True):
-            key = (entry["context"], Prompt(tuple(ids), tuple(own)))
+        call = _parsed(line)
+        for prompt, score in zip(call.prompts, call.scores, strict=True):
+            key = (call.context, prompt)
             self._scores[key] = score
-            self._batches[key] = batch
+            self._batches[key] = call.batch
 
     def _set_aside(self, whole: int, error: Exception) -> None:
         """Moves everything from the first bad line on to a file of its own."""
@@ -228,6 +258,24 @@ class EvaluationLog:
             len(tail),
             broken.name,
         )
+
+
+def _parsed(line: bytes) -> Call:
+    if not line.endswith(b"\n"):
+        raise ValueError("the last line is cut off")
+    entry: Any = json.loads(line)
+    if not isinstance(entry, dict) or entry.pop("crc") != _checksum(entry):
+        raise ValueError("the checksum is wrong")
+    data = base64.b64decode(entry["data"], validate=True)
+    values = np.frombuffer(data, "<f4").reshape(entry["shape"]).astype(np.float64)
+    sizes = entry.get("sizes", [()] * len(values))
+    prompts = [
+        Prompt(tuple(ids), tuple(own)) for ids, own in zip(entry["prompts"], sizes, strict=True)
+    ]
+    if len(prompts) != len(values):
+        raise ValueError("prompts and scores are not of one number")
+    batch = Batch(int(entry["tokens"]), float(entry["seconds"]))
+    return Call(entry["context"], tuple(prompts), values, batch)
 
 
 def _checksum(entry: dict[str, Any]) -> int:

@@ -117,6 +117,9 @@ class Objective:
         self._calls_without_news = 0
         #: Distinct prompts that were asked for and not known before, be it as prefixes of others.
         self.proposed = 0
+        #: Prompts that :meth:`evaluate` was asked for, repeats included, and the sum of rewards.
+        self.asked = 0
+        self.asked_rewards = 0.0
         self._canonical = lru_cache(maxsize=200_000)(
             lambda p: canonical(tokenizer, scorer.template, p)
         )
@@ -215,7 +218,10 @@ class Objective:
             self._run_heats(field, rival)
             # The others may have come with the field as prefixes.
             new = [p for p in new[len(field) :] if p not in self._known]
-        return [self._known[p] for p in wanted]
+        scored = [self._known[p] for p in wanted]
+        self.asked += len(scored)
+        self.asked_rewards += sum(each.reward for each in scored)
+        return scored
 
     def knows(self, prompt: Prompt) -> bool:
         """Whether a prompt was scored in this run, be it on part of train."""

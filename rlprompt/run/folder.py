@@ -7,13 +7,15 @@ from typing import Any
 
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_json
+from rlprompt.watch import tensorboard, watching
 
 CONFIG = "config.json"
 RESULT = "result.json"
 PROMPT = "prompt.txt"
 VOCABULARY = "vocabulary.json"
 EVALUATIONS = "evaluations.jsonl"
-TENSORBOARD = "tensorboard"
+TENSORBOARD = tensorboard.FOLDER
+CURVE = watching.CURVE
 
 
 def claim(folder: Path, outcome: Mapping[str, Any]) -> None:

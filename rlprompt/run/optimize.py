@@ -4,7 +4,7 @@ import logging
 import platform
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 
 from rlprompt.agents.protocol import AGENTS, Agent, make_agent
 from rlprompt.core.errors import ConfigError, RunError
-from rlprompt.core.events import OnEvent, ignore
+from rlprompt.core.events import Event, OnEvent, ignore
 from rlprompt.core.files import write_json, write_text
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.result import Result, Search
@@ -34,6 +34,8 @@ from rlprompt.run.search import (
     trace_rows,
 )
 from rlprompt.tasks.task import Task
+from rlprompt.watch.watcher import Job, Watcher
+from rlprompt.watch.watching import Watching, watchers_of
 
 log = logging.getLogger(__name__)
 PACKAGES = (
@@ -54,6 +56,7 @@ def optimize(
     lm: FrozenLM | None = None,
     agent: Agent | None = None,
     on_event: OnEvent = ignore,
+    watch: Sequence[Watcher | str] = (),
 ) -> Result:
     """Learns a prompt, selects it, and scores it beside its baselines and controls.
 
@@ -66,6 +69,8 @@ def optimize(
         lm: a loaded LM, in place of ``config.lm``.
         agent: an agent object, in place of ``config.agent`` and its settings.
         on_event: is told of progress.
+        watch: watchers (:mod:`rlprompt.watch`) or their names, beside TensorBoard, which writes to
+            ``config.out`` where it is installed; 'none' leaves that out.
 
     Returns:
         The result, which is also in ``config.out`` if that is given.
@@ -73,6 +78,7 @@ def optimize(
     Raises:
         RLPromptError: whatever a user can mend; what was scored before is kept.
     """
+    watchers = watchers_of(watch)
     if config.out is not None:
         folder.claim(config.out, config.outcome())
         if (config.out / folder.RESULT).exists():
@@ -93,15 +99,32 @@ def optimize(
         run = assemble(config, task, lm, scores)
         if config.out is not None:
             write_json(config.out / folder.VOCABULARY, run.vocabulary.to_json())
-        agents = [(name, agent or _main_agent(config))]
+        agents = [(name, agent or make_agent(config.agent, dict(config.agent_settings)))]
         agents += [(control, make_agent(control, {})) for control in config.controls]
-        outcomes = [search(run, *each, on_event) for each in agents]
-        result = _finish(run, outcomes, started, on_event)
-    if config.out is not None:
-        # The text first: whoever sees result.json finds everything else in place.
-        write_text(config.out / folder.PROMPT, result.prompt.text)
-        result.save(config.out / folder.RESULT)
+        with Watching(Job(config.out, config.outcome(), run.plan.total), watchers) as watching:
+
+            def listen(event: Event) -> None:
+                watching(event)
+                on_event(event)
+
+            outcomes = [search(run, *each, listen) for each in agents]
+            result = _finish(run, outcomes, started, listen)
+            if config.out is not None:
+                # The text first: whoever sees result.json finds everything else in place.
+                write_text(config.out / folder.PROMPT, result.prompt.text)
+                result.save(config.out / folder.RESULT)
+            watching.finish(_told(result))
     return result
+
+
+def _told(result: Result) -> dict[str, float | str]:
+    """Returns what watchers are told of a result."""
+    test = result.scores["test"]
+    return {
+        "test/accuracy": test.accuracy,
+        "test/log_likelihood": test.log_likelihood,
+        "prompt": result.prompt.text,
+    }
 
 
 def _finished(out: Path, task: Task | None, lm: FrozenLM | None, agent: Agent | None) -> Result:
@@ -139,13 +162,6 @@ def task_rows(
         {label: list(each) for label, each in words},
         {"train": task.train.hash, "dev": task.dev.hash, "test": task.test.hash},
     )
-
-
-def _main_agent(config: RunConfig) -> Agent:
-    settings = dict(config.agent_settings)
-    if config.out is not None and config.agent == "ppo" and _has("tensorboard"):
-        settings.setdefault("log_folder", str(config.out / folder.TENSORBOARD))
-    return make_agent(config.agent, settings)
 
 
 def _finish(
@@ -256,14 +272,6 @@ def versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return found
-
-
-def _has(package: str) -> bool:
-    try:
-        version(package)
-    except PackageNotFoundError:
-        return False
-    return True
 
 
 def _peak_memory() -> int:

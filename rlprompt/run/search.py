@@ -74,8 +74,17 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
     )
     problem = Problem(objective, parts.vocabulary, parts.config.length, parts.lm)
 
+    proposed, rewards = 0, 0.0
+
     def listen(event: Event) -> None:
-        on_event(replace(event, phase=f"search {name}"))
+        nonlocal proposed, rewards
+        # What every agent's curve has, whether the agent tells of it or not.
+        metrics = {"unique": float(objective.proposed)}
+        if objective.asked > proposed:
+            mean = (objective.asked_rewards - rewards) / (objective.asked - proposed)
+            metrics["mean_reward"] = mean
+        proposed, rewards = objective.asked, objective.asked_rewards
+        on_event(replace(event, phase=f"search {name}", metrics=metrics | event.metrics))
 
     ended = "the agent ended its search by itself"
     try:

@@ -12,6 +12,7 @@ import torch
 from rlprompt.core.errors import RunError
 from rlprompt.core.ledger import Budget
 from rlprompt.lm.families import auto_model
+from rlprompt.lm.loading import quiet
 from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
@@ -115,9 +116,10 @@ def _adapted(folder: Path, lm: TrainableLM) -> tuple[torch.nn.Module, Any, int]:
 def _whole(folder: Path, lm: TrainableLM) -> tuple[torch.nn.Module, Any, int]:
     """Returns a model that was saved whole."""
     try:
-        model: Any = auto_model(lm.identity.family).from_pretrained(
-            folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
-        )
+        with quiet():
+            model: Any = auto_model(lm.identity.family).from_pretrained(
+                folder, local_files_only=True, use_safetensors=True, dtype=torch.float32
+            )
     # transformers and safetensors raise many kinds for a file that is missing or was cut.
     except Exception as error:
         raise RunError(

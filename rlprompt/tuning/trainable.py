@@ -83,8 +83,7 @@ def bind(problem: Problem, trained: Trainable, examples: Sequence[Example]) -> G
 def scores(trained: Trainable, scorer: GradientScorer, block: int = 16) -> FloatArray:
     """Scores all examples of a scorer without a gradient: shape (n_examples, n_labels)."""
     soft = trained.soft()
-    blocks = [
-        range(n, min(n + block, scorer.n_examples)) for n in range(0, scorer.n_examples, block)
-    ]
+    order = np.argsort(scorer.lengths, kind="stable")
+    blocks = [order[n : n + block].tolist() for n in range(0, len(order), block)]
     found = [scorer.choice_logprobs(each, soft).double().cpu().numpy() for each in blocks]
-    return np.concatenate(found)
+    return np.concatenate(found)[np.argsort(order)]

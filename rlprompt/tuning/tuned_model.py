@@ -11,6 +11,7 @@ from rlprompt.core.errors import RunError
 from rlprompt.core.evaluation import FloatArray
 from rlprompt.core.files import write_json
 from rlprompt.core.prompt import Prompt
+from rlprompt.lm.loading import quiet
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_text
@@ -93,7 +94,8 @@ class TunedModel:
         text = prompt_text(self.problem.lm.tokenizer, template, prompt)
         facts = {"prompt": text, **facts_of(self.problem, template)}
         try:
-            self.saved(folder)
+            with quiet():
+                self.saved(folder)
         except OSError as error:
             raise RunError(f"Cannot write {folder}: {error.strerror or error}.") from error
         write_json(folder / FACTS, facts)

@@ -9,7 +9,7 @@ import pytest
 
 from rlprompt.core.errors import RunError
 from rlprompt.core.prompt import Prompt
-from rlprompt.objective.evaluation_log import Batch, EvaluationLog
+from rlprompt.objective.evaluation_log import Batch, EvaluationLog, read_calls
 
 PROMPTS = [Prompt((n, n + 1)) for n in range(6)]
 
@@ -262,3 +262,25 @@ def test_a_path_that_cannot_be_opened_is_refused(tmp_path):
         EvaluationLog(tmp_path / "file" / "log.jsonl")
     with pytest.raises(RunError, match="Cannot open"):
         EvaluationLog(tmp_path)
+
+
+def test_calls_are_read_in_order_beside_a_writer(path):
+    scores = _write(path)
+    with EvaluationLog(path):
+        calls = list(read_calls(path))
+    assert [prompt for call in calls for prompt in call.prompts] == PROMPTS
+    np.testing.assert_array_equal(np.concatenate([call.scores for call in calls]), np.stack(scores))
+    assert {call.context for call in calls} == {"some context"}
+    assert [call.batch.tokens for call in calls] == [5, 7, 9]
+
+
+def test_reading_calls_ends_at_the_first_broken_line_and_mends_nothing(path, caplog):
+    _write(path)
+    lines = path.read_bytes().splitlines(keepends=True)
+    broken = b"".join([lines[0], lines[1].replace(b"5", b"6", 1), lines[2]])
+    path.write_bytes(broken)
+    assert [call.prompts for call in read_calls(path)] == [tuple(PROMPTS[:2])]
+    assert "only what stands before is read" in caplog.text
+    assert path.read_bytes() == broken
+    with pytest.raises(RunError, match="Cannot read"):
+        list(read_calls(path.parent / "missing.jsonl"))

@@ -72,6 +72,8 @@ def test_ten_kills_change_nothing(folder, settings):
     assert stable(killed) == stable(whole)
     assert (killed / "prompt.txt").read_bytes() == (whole / "prompt.txt").read_bytes()
     assert (killed / "vocabulary.json").read_bytes() == (whole / "vocabulary.json").read_bytes()
+    assert (killed / "curve.jsonl").read_bytes() == (whole / "curve.jsonl").read_bytes()
+    assert not (killed / "progress.json").exists()
     assert max(Counter(scored(killed)).values()) == 1
     assert scored(killed) == scored(whole)
     assert [path.name for path in killed.iterdir() if path.name.endswith(".tmp")] == []

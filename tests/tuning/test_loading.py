@@ -35,12 +35,14 @@ def saved(request, problem, tmp_path):
     return tuned, tmp_path / "saved"
 
 
-def test_scores_are_those_of_what_was_saved(saved, lm, task):
+def test_scores_are_those_of_what_was_saved(saved, lm, task, capfd):
     tuned, folder = saved
+    capfd.readouterr()
     loaded = load_tuned(folder, lm, task)
     test = tuple(task.dev)
     np.testing.assert_allclose(loaded.choice_logprobs(test), tuned.choice_logprobs(test), atol=1e-6)
     loaded.save(folder.with_name("again"))
+    assert capfd.readouterr() == ("", "")
     names = sorted(path.name for path in folder.iterdir())
     assert sorted(path.name for path in folder.with_name("again").iterdir()) == names
 

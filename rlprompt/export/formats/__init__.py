@@ -1,0 +1,1 @@
+"""The formats, a file each; :mod:`rlprompt.export.protocol` registers them."""

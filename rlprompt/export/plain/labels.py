@@ -1,0 +1,17 @@
+"""From label words to labels."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+
+def label_logprobs(
+    word_logprobs: torch.Tensor,
+    words: Mapping[str, Sequence[str]],
+    calibration: Mapping[str, float],
+) -> dict[str, float]:
+    """Sums the words of each label, takes its bias off, and normalises; natural logarithms."""
+    groups = torch.split(word_logprobs.double(), [len(words[label]) for label in words])
+    labels = torch.stack([group.logsumexp(0) for group in groups]).log_softmax(0)
+    bias = torch.tensor([calibration[label] for label in words], dtype=torch.float64)
+    return dict(zip(words, (labels - bias).log_softmax(0).tolist(), strict=True))
