@@ -3,8 +3,9 @@
 * ``smollm2`` and the hub ids that the pages name are tiny LMs of the same family.
 * ``movie-reviews`` is a small task of the same labels and words.
 * A run has at most ``BUDGET`` LM forwards, ``TESTED`` test examples and ``WORDS`` words.
-* Each page has a folder of its own, with ``reviews.csv`` and ``more.csv``, and in ``runs/`` the
-  finished run that it takes for granted.
+* Each page has a folder of its own, with ``reviews.csv`` and ``more.csv``, and the finished runs
+  that it takes for granted: those that no command or code on it makes. ``runs/cmp`` is a finished
+  comparison.
 
 Nothing else differs from what a reader runs.
 """
@@ -18,12 +19,14 @@ import pytest
 
 from rlprompt import RunConfig, Task, optimize
 from rlprompt.cli import app
+from rlprompt.compare.compare import compare
+from rlprompt.compare.config import CompareConfig
 from rlprompt.core.registry import Registration
 from rlprompt.lm.loading import LMS, Source
 from rlprompt.tasks.registry import TASKS
 from rlprompt.testing import save_tiny
 
-BUDGET, TESTED, WORDS = 2000, 20, 60
+BUDGET, TESTED, WORDS = 1700, 20, 24
 #: Family of the tiny LM that stands in for each that a page names.
 LARGE = {
     "smollm2": "llama",
@@ -111,10 +114,30 @@ def a_run(tmp_path_factory, tiny_lm, stand_ins):
     return out
 
 
+@pytest.fixture(scope="session")
+def a_comparison(tmp_path_factory, tiny_lm, films):
+    """Folder of a finished comparison."""
+    out = tmp_path_factory.mktemp("runs") / "cmp"
+    run = {"lm": str(tiny_lm), "shots": 4, "length": 3, "test_limit": TESTED}
+    methods = {"agents": ("random", "genetic"), "budgets": (400,), "split_seeds": (0,)}
+    compare(CompareConfig(tasks=(str(films),), **methods, run=run, out=out))
+    return out
+
+
 @pytest.fixture
-def workspace(small, a_run, film_rows, tmp_path, monkeypatch):
+def provide(request, workspace):
+    """Returns a function that puts a finished run or comparison where a page expects it."""
+
+    def put(name):
+        source = request.getfixturevalue("a_comparison" if name == "runs/cmp" else "a_run")
+        shutil.copytree(source, workspace / name)
+
+    return put
+
+
+@pytest.fixture
+def workspace(small, film_rows, tmp_path, monkeypatch):
     """The folder that a page's blocks run in; it is the current one, and on the path."""
-    shutil.copytree(a_run, tmp_path / "runs" / "demo")
     stars = {"bad": "1", "good": "5"}
     for name, rows in (("reviews.csv", film_rows[:150]), ("more.csv", film_rows[150:])):
         with (tmp_path / name).open("w", encoding="utf-8", newline="") as file:

@@ -100,11 +100,15 @@ BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_the_blocks_of_a_page_run(page, workspace):
+def test_the_blocks_of_a_page_run(page, workspace, provide):
     names = {"__name__": "__main__"}
-    for block in BLOCKS:
-        if block.page == page and not block.excuse and not block.is_output:
-            run(block, names)
+    blocks = [b for b in BLOCKS if b.page == page and not b.excuse and not b.is_output]
+    text = "".join(block.text for block in blocks)
+    made = re.findall(r"""(?:--out |save\(Path\(|out=)"?(runs/[\w-]+)""", text)
+    for name in {*re.findall(r"runs/[\w-]+", text)} - {*made}:
+        provide(name)
+    for block in blocks:
+        run(block, names)
 
 
 @pytest.mark.parametrize("block", [each for each in BLOCKS if each.excuse], ids=str)
