@@ -52,16 +52,6 @@ smartquotes_action = "D"
 # Links to a heading, as on a code host: page.md#the-heading.
 myst_heading_anchors = 3
 
-# What is slow to import and whose own documentation is elsewhere.
-autodoc_mock_imports = [
-    "peft",
-    "sb3_contrib",
-    "scipy",
-    "sklearn",
-    "stable_baselines3",
-    "torch",
-    "transformers",
-]
 autodoc_default_options = {"members": True}
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
