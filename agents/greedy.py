@@ -16,7 +16,7 @@ class Greedy:
 
     ClaPS with greedy search (Zhou et al., Findings of EMNLP 2023, arXiv:2310.12774):
 
-    .. math:: p_t = \arg\max_{v \in V_{kept}} R(p_1 \dots p_{t-1} v)
+    .. math:: p_t = \arg\max_{v \in V_{kept}} R(p_1 \ldots p_{t-1} v)
 
     It is :class:`~rlprompt.agents.beam.Beam` with a beam of one prefix: pruning, number of kept
     tokens and what happens afterwards are described there.

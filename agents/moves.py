@@ -66,7 +66,7 @@ class Search:
             metrics: diagnostics for whoever watches.
 
         Raises:
-            SearchOver: see :meth:`Objective.evaluate`.
+            SearchOver: see :meth:`~rlprompt.objective.objective.Objective.evaluate`.
         """
         scored = self.problem.objective.evaluate([self.problem.prompt(list(a)) for a in batch])
         self._on_event(replace(self.problem.event(), metrics=dict(metrics or {})))

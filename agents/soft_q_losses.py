@@ -31,7 +31,7 @@ def single_step_loss(
 ) -> torch.Tensor:
     r"""Path consistency over one step (Guo et al. 2021, arXiv:2106.07704).
 
-    .. math:: \frac{1}{2} \big( -V(s_t) + \bar V(s_{t+1}) + r_t - A(s_t, a_t) \big)^2
+    .. math:: \frac{1}{2} \bigl( -V(s_t) + \bar V(s_{t+1}) + r_t - A(s_t, a_t) \bigr)^2
 
     Args:
         advantages: of the network, shape (B, L).
@@ -51,7 +51,7 @@ def multi_step_loss(
 ) -> torch.Tensor:
     r"""Path consistency from every step to the end (Guo et al. 2021, arXiv:2106.07704).
 
-    .. math:: \frac{1}{2} \Big( -V(s_t) + \sum_{l \ge t} r_l - \sum_{l \ge t} A(s_l, a_l) \Big)^2
+    .. math:: \frac{1}{2} \Bigl( -V(s_t) + \sum_{l \ge t} r_l - \sum_{l \ge t} A(s_l, a_l) \Bigr)^2
 
     Args:
         advantages: of the network, shape (B, L).

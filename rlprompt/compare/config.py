@@ -103,7 +103,8 @@ class CompareConfig:
         budgets: LM forwards for search and selection of each run; a tuner's backward counts as two.
         split_seeds: seeds of the few-shot draws.
         seeds: seeds of the agents and tuners.
-        run: every other setting of a run, the same for all (:class:`RunConfig`).
+        run: every other setting of a run (:class:`~rlprompt.run.config.RunConfig`), the same for
+            all.
         reach: train reward to which forwards are counted; None for what 'random' ends with.
         jobs: processes side by side, each with one LM and, if more than one, one thread; a script
             that asks for more than one needs ``if __name__ == "__main__":`` around what it does.

@@ -10,7 +10,7 @@ class Settings:
     """How much an explanation looks at.
 
     Attributes:
-        budget: LM forwards at most; None for :meth:`default`.
+        budget: LM forwards at most; None for what :meth:`forwards` says.
         seed: of the sample of orders.
         orders: other orders of the tokens, at most.
         swaps: near words for each token.

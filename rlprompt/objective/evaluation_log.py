@@ -3,10 +3,10 @@
 One line of JSON a batch: ``{"context", "prompts", "shape", "data", "crc", "tokens", "seconds"}``,
 where ``data`` is base64 of little-endian float32 log-probabilities of shape (n_prompts, n_examples,
 n_labels), ``crc`` the CRC-32 of everything else, and tokens and seconds are what the LM spent on
-it. ``prompts`` are lists of token ids; where one has sizes (:class:`Prompt`), ``sizes`` has those
-of all. A batch is in the file whole or not at all: a line that is not whole is set aside when the
-file is opened, with all that follows it. Runs are deterministic, so replaying this file *is* the
-resume.
+it. ``prompts`` are lists of token ids; where one has sizes (:class:`~rlprompt.core.prompt.Prompt`),
+``sizes`` has those of all. A batch is in the file whole or not at all: a line that is not whole is
+set aside when the file is opened, with all that follows it. Runs are deterministic, so replaying
+this file *is* the resume.
 """
 
 import base64

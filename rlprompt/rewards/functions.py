@@ -4,7 +4,8 @@ import numpy as np
 
 from rlprompt.core.evaluation import Evaluation, correct, gold_logprobs
 
-#: Deng et al. 2022 (arXiv:2205.12548), section 3.1: weights of wrong and right examples.
+#: Weights of wrong and right examples,
+#: by Deng et al. 2022 (arXiv:2205.12548), section 3.1.
 WRONG_WEIGHT = 180.0
 RIGHT_WEIGHT = 200.0
 

@@ -16,7 +16,7 @@ class Effect:
 
     Attributes:
         value: the word's reward less the empty prompt's.
-        low: lower end of its 95 % interval, of what :attr:`WordEffects.interval_of` says.
+        low: lower end of its 95 % interval, of what ``WordEffects.interval_of`` says.
         high: upper end.
         accuracy: change of the calibrated accuracy, in [-1, 1].
     """

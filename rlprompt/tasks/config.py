@@ -49,10 +49,11 @@ class TaskConfig:
             seed.
         test: test set that goes with ``data``, in the same form.
         columns: column of each template field; the key 'label' is the column of the label.
-        template: see :class:`Template`.
-        answer_prefix: see :class:`Template`.
+        template: see :class:`~rlprompt.tasks.template.Template`.
+        answer_prefix: see :class:`~rlprompt.tasks.template.Template`.
         words: words of each label; empty where the label names are the words.
-        manual_prompts: texts exactly as they stand in the slot, see :class:`Task`.
+        manual_prompts: texts exactly as they stand in the slot, see
+            :class:`~rlprompt.tasks.task.Task`.
         shots: examples a class in train, and in dev; a folder brings its own.
         test_size: upper limit for the size of test.
         language: code of the language, e.g. 'en'.

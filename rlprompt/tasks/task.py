@@ -146,7 +146,8 @@ class Task:
             examples: a list of (text, label) pairs, a list of dicts by column, or a pandas
                 DataFrame.
             words: label to word or words; None where the label names are the words.
-            template: see :class:`Template`; each field is a column of the examples.
+            template: see :class:`~rlprompt.tasks.template.Template`; each field is a column of the
+                examples.
             shots: examples a class in train, and in dev.
             seed: seed of the draw.
             test_size: upper limit for the size of test.

@@ -24,8 +24,8 @@ class PlantedLM:
     texts and labels follow. A sequence :math:`p^*` of ``length`` made-up words is planted. The
     quality of a prompt :math:`p` is
 
-    .. math:: q(p) = \frac{1}{L}\sum_{t \le L} \Big((1 - s)\,[p_t = p^*_t] + s \cos(e_{p_t},
-              e_{p^*_t})\Big) - \frac{1}{2L} \max(0, |p| - L)
+    .. math:: q(p) = \frac{1}{L}\sum_{t \le L} \left((1 - s)\,[p_t = p^*_t] + s \cos(e_{p_t},
+              e_{p^*_t})\right) - \frac{1}{2L} \max(0, |p| - L)
 
     with embedding rows :math:`e` and ``smoothness`` :math:`s`: the first part makes the optimum
     sharp, the second lets an agent generalise over embeddings. So :math:`q(p^*) = 1`, every other

@@ -31,7 +31,7 @@ STATE = "evolution.safetensors"
 
 @dataclass(frozen=True)
 class BlackBox:
-    """Looks for a soft prompt by CMA-ES. Implements :class:`rlprompt.tuning.Tuner`.
+    """Looks for a soft prompt by CMA-ES. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     The paper has 50 rows, 500 dimensions and a population of 20, for 8000 looks at train. These
     defaults are for a fraction of that.

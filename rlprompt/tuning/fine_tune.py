@@ -20,7 +20,7 @@ from rlprompt.tuning.tuned_model import ChangedModel, TunedModel
 
 @dataclass(frozen=True)
 class FineTune(GradientTuner):
-    """Trains all parameters of a copy of the model. Implements :class:`rlprompt.tuning.Tuner`.
+    """Trains all parameters of a copy of the model. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     Memory and each checkpoint hold four copies in float32: now, best and two of AdamW's; with
     ``optimizer = "adafactor"`` half of that.

@@ -21,7 +21,7 @@ TARGETS = ("attention", "all-linear")
 
 @dataclass(frozen=True)
 class LoRA(GradientTuner):
-    """Trains low-rank matrices by gradient. Implements :class:`rlprompt.tuning.Tuner`.
+    """Trains low-rank matrices by gradient. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     Attributes:
         rank: of each matrix.

@@ -53,7 +53,7 @@ class EncodedRows:
 
 @dataclass(frozen=True)
 class PTuning(GradientTuner):
-    """Trains the encoder of a soft prompt. Implements :class:`rlprompt.tuning.Tuner`.
+    """Trains the encoder of a soft prompt. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     Attributes:
         length: rows of the prompt.

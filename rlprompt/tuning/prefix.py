@@ -25,7 +25,7 @@ from rlprompt.tuning.tuned_model import ChangedModel, TunedModel
 
 @dataclass(frozen=True)
 class Prefix(GradientTuner):
-    """Trains a prefix by gradient. Implements :class:`rlprompt.tuning.Tuner`.
+    """Trains a prefix by gradient. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     The prefix begins as the LM's own keys and values of words: where data are few that is better
     than random numbers by far, and better the nearer the words are to the task (sec. 7.4 of the

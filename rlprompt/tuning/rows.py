@@ -82,7 +82,7 @@ class TunedSoftPrompt:
         """Writes the prompt and what it was trained for.
 
         Where it says the same, the prompt is written in PEFT's format as well, see
-        :mod:`rlprompt.tuning.peft_files`.
+        ``rlprompt.tuning.peft_files``.
 
         Raises:
             RunError: the folder cannot be written.

@@ -17,7 +17,7 @@ from rlprompt.tuning.rows import SoftRows, TunedSoftPrompt, check_rows, start_ro
 
 @dataclass(frozen=True)
 class SoftPrompt(GradientTuner):
-    """Trains a soft prompt by gradient descent. Implements :class:`rlprompt.tuning.Tuner`.
+    """Trains a soft prompt by gradient descent. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     Attributes:
         length: rows of the prompt; 0 for as many as the init text has tokens.
