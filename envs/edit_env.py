@@ -28,13 +28,11 @@ class EditPromptEnv(gymnasium.Env[Observation, IntArray]):
     ## Action Space
     ``MultiDiscrete([5, max_length, V])``: kind, position and token of the edit.
 
-    | kind | | position | token |
-    |---|---|---|---|
-    | 0 | replaces the token at the position | used | used |
-    | 1 | inserts a token before that at the position | used | used |
-    | 2 | appends a token | | used |
-    | 3 | deletes the token at the position | used | |
-    | 4 | stops | | |
+    * 0 replaces the token at the position;
+    * 1 inserts a token before the one at the position;
+    * 2 appends a token, wherever the position is;
+    * 3 deletes the token at the position, whichever the token is;
+    * 4 stops.
 
     :meth:`action_masks` has shape (5 + max_length + V,): which kinds, positions and tokens are
     valid, one after the other, as sb3-contrib takes it. Kinds are so cut that parts that are each
