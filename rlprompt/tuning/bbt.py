@@ -37,7 +37,8 @@ class BlackBox:
     defaults are for a fraction of that.
 
     Attributes:
-        length: rows of the prompt; 0 for as many as the init text has tokens.
+        length: rows of the prompt; 0 for as many as the init text has tokens, 5 where there is
+            none.
         init: what the rows begin as, see :class:`rlprompt.tuning.soft_prompt.SoftPrompt`.
         text: text for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest
             on dev.
@@ -53,7 +54,7 @@ class BlackBox:
 
     name: ClassVar[str] = "bbt"
 
-    length: int = 5
+    length: int = 0
     init: str = "text"
     text: str = ""
     run: str = ""

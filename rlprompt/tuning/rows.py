@@ -29,6 +29,8 @@ TENSOR: Final = "prompt"
 INITS: Final = ("text", "prompt", "vocab", "labels", "random")
 #: Half the width of the uniform distribution of ``init = "random"`` (Lester et al. 2021, sec. 3.2).
 SPREAD: Final = 0.5
+#: Rows of a prompt that begins as no text, where nobody says how many.
+ROWS: Final = 5
 #: Most frequent words that ``init = "vocab"`` samples from, as there.
 FREQUENT: Final = 5000
 
@@ -113,8 +115,6 @@ def check_rows(length: int, init: str, text: str, run: str) -> None:
             f"init = {init!r} and run = {run!r} do not go together: init = 'prompt' begins as the "
             "learned prompt of the run in that folder; the other ones take no run."
         )
-    if not length and init not in ("text", "prompt"):
-        raise ConfigError(f"init = {init!r} needs a length of 1 or more.")
 
 
 def start_rows(
@@ -126,10 +126,10 @@ def start_rows(
         problem: LM and task.
         template: where the rows will stand.
         seed: of what is sampled.
-        length: rows; 0 for as many as the text has tokens.
-        init: 'text', embeddings of a text, repeated or cut to the length; 'prompt', those of a
-            learned prompt; 'vocab', those of sampled frequent words; 'labels', those of the label
-            words, then of sampled words; 'random', uniform numbers.
+        length: rows; 0 for as many as the text has tokens, 5 where there is no text.
+        init: 'text', embeddings of a text, repeated where the length is more and its end where it
+            is less; 'prompt', those of a learned prompt; 'vocab', those of sampled frequent words;
+            'labels', those of the label words, then of sampled words; 'random', uniform numbers.
         text: for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest on
             dev.
         run: for ``init = "prompt"``: the folder of the run that learned it.
@@ -142,13 +142,16 @@ def start_rows(
         RunError: there is no finished run.
     """
     model, generator = problem.lm.model, np.random.default_rng([seed, 1])
+    if init in ("text", "prompt"):
+        ids = _text_ids(problem, template, text or (run and learned_text(Path(run))))
+        length = length or len(ids)
+        # The end of a text, which stands next to the answer or the input, stays where it is.
+        return looked_up(model, [ids[(n - length) % len(ids)] for n in range(length)])
+    length = length or ROWS
     if init == "random":
         like = looked_up(model, [0])
         rows = generator.uniform(-SPREAD, SPREAD, (length, like.shape[1]))
         return torch.as_tensor(rows, dtype=torch.float32, device=like.device)
-    if init in ("text", "prompt"):
-        ids = _text_ids(problem, template, text or (run and learned_text(Path(run))))
-        return looked_up(model, [ids[n % len(ids)] for n in range(length or len(ids))])
     first = _label_ids(problem, template)[:length] if init == "labels" else []
     vocabulary = build_vocabulary(
         problem.lm.tokenizer,

@@ -20,10 +20,12 @@ class SoftPrompt(GradientTuner):
     """Trains a soft prompt by gradient descent. A :class:`~rlprompt.tuning.protocol.Tuner`.
 
     Attributes:
-        length: rows of the prompt; 0 for as many as the init text has tokens.
-        init: what the rows begin as: 'text', embeddings of a text, repeated or cut to the length;
-            'prompt', those of a learned prompt; 'vocab', those of sampled frequent words; 'labels',
-            those of the label words, then of sampled words; 'random', uniform numbers.
+        length: rows of the prompt; 0 for as many as the init text has tokens, 5 where there is
+            none.
+        init: what the rows begin as: 'text', embeddings of a text, repeated where the length is
+            more and its end where it is less; 'prompt', those of a learned prompt; 'vocab', those
+            of sampled frequent words; 'labels', those of the label words, then of sampled words;
+            'random', uniform numbers.
         text: text for ``init = "text"``; '' for whichever of the task's manual prompts is likeliest
             on dev.
         run: for ``init = "prompt"``: the folder of the run that learned it.
@@ -32,7 +34,7 @@ class SoftPrompt(GradientTuner):
     name: ClassVar[str] = "soft-prompt"
 
     learning_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
-    length: int = 5
+    length: int = 0
     init: str = "text"
     text: str = ""
     run: str = ""

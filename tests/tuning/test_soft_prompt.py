@@ -181,9 +181,14 @@ def test_the_start_is_what_was_asked_for(problem, lm, run):
 
     ids = lm.tokenizer.encode(" the film was")
     np.testing.assert_allclose(start(text=" the film was", length=0), lm.embeddings(ids), atol=1e-6)
-    repeated = [ids[n % len(ids)] for n in range(7)]
+    assert len(ids) < 7
+    repeated = [ids[(n - 7) % len(ids)] for n in range(7)]
+    assert tuple(repeated[-len(ids) :]) == ids
     found = start(text=" the film was", length=7)
     np.testing.assert_allclose(found, lm.embeddings(repeated), atol=1e-6)
+    found = start(text=" the film was", length=2)
+    np.testing.assert_allclose(found, lm.embeddings(ids[-2:]), atol=1e-6)
+    assert len(start(init="vocab", length=0)) == 5
     learned = list(Result.load(run / "result.json").prompt.ids)
     found = start(init="prompt", run=str(run), length=0)
     np.testing.assert_allclose(found, lm.embeddings(learned), atol=1e-6)
@@ -221,7 +226,6 @@ def test_calibration_is_used_only_where_dev_is_likelier_with_it(task):
         ({"text": "good", "init": "vocab"}, "init = 'vocab' takes no text"),
         ({"init": "prompt"}, "init = 'prompt' and run = '' do not go together"),
         ({"run": "runs/demo"}, "the other ones take no run"),
-        ({"length": 0, "init": "random"}, "needs a length of 1 or more"),
         ({"learning_rates": ()}, "learning_rates is empty"),
         ({"learning_rates": (0.0,)}, "must be a number above 0, not 0.0"),
         ({"steps": 0}, "steps must be a whole number of 1 or more, not 0"),
