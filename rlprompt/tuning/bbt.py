@@ -54,7 +54,7 @@ class BlackBox:
 
     name: ClassVar[str] = "bbt"
 
-    length: int = 0
+    length: int = 5
     init: str = "text"
     text: str = ""
     run: str = ""

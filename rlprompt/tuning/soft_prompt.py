@@ -34,7 +34,7 @@ class SoftPrompt(GradientTuner):
     name: ClassVar[str] = "soft-prompt"
 
     learning_rates: tuple[float, ...] = (3e-3, 1e-2, 3e-2)
-    length: int = 0
+    length: int = 5
     init: str = "text"
     text: str = ""
     run: str = ""
