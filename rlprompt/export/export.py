@@ -15,8 +15,8 @@ from rlprompt.export.place import make_free, write_about
 from rlprompt.export.protocol import EXPORTS, Exporter, ExportError, make_exporter
 from rlprompt.run import folder
 from rlprompt.run.optimize import run_folder
+from rlprompt.run.parts import task_of_result
 from rlprompt.tasks.examples import Example
-from rlprompt.tasks.registry import load_task
 
 if TYPE_CHECKING:
     from rlprompt.lm.protocol import FrozenLM
@@ -169,18 +169,8 @@ def examples_of(result: Result, data_root: Path | None) -> tuple[tuple[Example, 
     Returns:
         The examples, and '' or why there are none.
     """
-    config = result.config
     try:
-        task = load_task(
-            config["task"],
-            config["split_seed"],
-            config["shots"],
-            data_root=data_root,
-            words=config["words"],
-            template=config["template"],
-            columns=config["columns"],
-            manual_prompts=config["manual_prompts"],
-        )
+        task = task_of_result(result, data_root)
     except (RLPromptError, KeyError) as error:
         return (), f"The task's data are not here ({error})."
     if task.dev.hash != result.splits["dev"]["hash"]:

@@ -21,8 +21,8 @@ from rlprompt.objective.split_scorer import halves
 from rlprompt.rewards import REWARDS
 from rlprompt.run import folder
 from rlprompt.run.optimize import task_rows
+from rlprompt.run.parts import task_of_result
 from rlprompt.tasks.examples import Split
-from rlprompt.tasks.registry import load_task
 from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template
 from rlprompt.tasks.vocabulary import ActionVocabulary
@@ -88,16 +88,7 @@ def task_of(result: Result, data_root: Path | None) -> Task:
         RLPromptError: its data are not there, or are not those of the run.
     """
     config = result.config
-    task = load_task(
-        config["task"],
-        config["split_seed"],
-        config["shots"],
-        data_root=data_root,
-        words=config["words"],
-        template=config["template"],
-        columns=config["columns"],
-        manual_prompts=config["manual_prompts"],
-    )
+    task = task_of_result(result, data_root)
     there = {name: split["hash"] for name, split in result.splits.items()}
     if task_rows(task) != (result.template, result.verbalizer, there):
         raise RunError(

@@ -2,12 +2,14 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import SupportsFloat
 
 from rlprompt.core.errors import ConfigError
 from rlprompt.core.evaluation import Evaluation
 from rlprompt.core.ledger import Budget
 from rlprompt.core.prompt import Prompt
+from rlprompt.core.result import Result
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.objective.selection import RacePlan, plan_race
@@ -31,6 +33,29 @@ def task_of(config: RunConfig) -> Task:
         template=config.template,
         columns=config.columns,
         manual_prompts=config.manual_prompts,
+    )
+
+
+def task_of_result(result: Result, data_root: Path | None) -> Task:
+    """Makes the task of a finished run anew; whether it is still the same is the caller's to see.
+
+    Args:
+        result: of the run.
+        data_root: what ``{data_root}`` stands for in a task's ``.toml`` file.
+
+    Raises:
+        RLPromptError: its data are not there.
+    """
+    config = result.config
+    return load_task(
+        config["task"],
+        config["split_seed"],
+        config["shots"],
+        data_root=data_root,
+        words=config["words"],
+        template=config["template"],
+        columns=config["columns"],
+        manual_prompts=config["manual_prompts"],
     )
 
 

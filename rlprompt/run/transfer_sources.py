@@ -9,9 +9,9 @@ from rlprompt.core.errors import ConfigError, RunError
 from rlprompt.core.result import Result
 from rlprompt.run import folder
 from rlprompt.run.optimize import run_folder, task_rows
+from rlprompt.run.parts import task_of_result
 from rlprompt.run.transfer_table import Row
 from rlprompt.tasks.examples import Split
-from rlprompt.tasks.registry import load_task
 from rlprompt.tasks.task import Task
 
 
@@ -192,16 +192,7 @@ def task_again(source: Source, data_root: Path | None = None, task: Task | None 
     """
     result, config = source.result, source.result.config
     name = config["task"] if task is None else task.name
-    task = task or load_task(
-        config["task"],
-        config["split_seed"],
-        config["shots"],
-        data_root=data_root,
-        words=config["words"],
-        template=config["template"],
-        columns=config["columns"],
-        manual_prompts=config["manual_prompts"],
-    )
+    task = task or task_of_result(result, data_root)
     template, verbalizer, hashes = task_rows(task)
     there = _hashes(result)
     changed = [f"the {name} split" for name in there if hashes[name] != there[name]]
