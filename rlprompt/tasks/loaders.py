@@ -131,11 +131,12 @@ def _choose_columns(
             chosen[field] = others[0]
         else:
             chosen[field] = field
-    for name in (label, *chosen.values()):
+    for name, what in ((label, "label"), *((column, field) for field, column in chosen.items())):
         if name not in records.columns:
             raise DataError(
                 f"{records.source} has no column {name!r}.{suggest(name, records.columns)} "
-                f"Its columns: {', '.join(records.columns)}."
+                f"Its columns: {', '.join(records.columns)}. Say which one it is: "
+                f"--column {what}=NAME."
             )
     leaking = [field for field, column in chosen.items() if column == label]
     if leaking:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rlprompt.core.errors import TemplateError
+from rlprompt.core.errors import TemplateError, suggest
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class Verbalizer:
         Raises:
             TemplateError: a label has no word, or a word belongs to no label.
         """
-        missing = [label for label in labels if not words.get(label)]
-        if missing:
-            raise TemplateError(
-                f"No word for label {missing[0]!r}: give every label a word, e.g. "
-                f"{missing[0]}=good."
-            )
         unknown = [label for label in words if label not in labels]
         if unknown:
             raise TemplateError(
-                f"Words are given for {unknown[0]!r}, which is no label. "
-                f"Labels: {', '.join(labels)}."
+                f"Words are given for {unknown[0]!r}, which is no label."
+                f"{suggest(unknown[0], labels)} Labels: {', '.join(labels)}."
+            )
+        missing = [label for label in labels if not words.get(label)]
+        if missing:
+            raise TemplateError(
+                f"No word for label {missing[0]!r}: give every label a word, e.g. --words "
+                f'"{missing[0]}=WORD". Labels: {", ".join(labels)}.'
             )
         return cls(
             tuple(

@@ -111,7 +111,7 @@ def good(n=20):
             good(),
             ("text", "label"),
             ["--words", "good=a", "--words", "bad=b", "--words", "god=c"],
-            "Words are given for 'god', which is no label. Labels: bad, good.",
+            "Words are given for 'god', which is no label. Did you mean 'good'? Labels: bad, good.",
         ),
         (good(), ("text", "label"), ["--template", "{text}"], "{prompt}"),
         (good(), ("text", "label"), ["--template", "{prompt}"], "field"),
