@@ -44,7 +44,10 @@ def show_plan(console: Console, config: "RunConfig", task: "Task", plan: "Plan")
         ),
     )
     table.add_row(
-        "agents", f"{escape(agents)}, {config.length} tokens a prompt, seed {config.seed}"
+        "agents", f"{escape(agents)}, up to {config.length} tokens a prompt, seed {config.seed}"
+    )
+    table.add_row(
+        "manual prompts", Text(", ".join(map(repr, task.manual_prompts)) or "none to compare with")
     )
     table.add_row(
         "budget",

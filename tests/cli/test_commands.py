@@ -109,7 +109,7 @@ def test_a_configuration_file_and_flags_over_it(rlprompt, films, tiny_lm, tmp_pa
     )
     assert code == 0, err
     assert "1,000 LM forwards for each agent" in out
-    assert "ppo, random, 3 tokens a prompt" in out
+    assert "ppo, random, up to 3 tokens a prompt" in out
 
 
 def test_a_reward_of_ones_own_in_the_current_folder(
