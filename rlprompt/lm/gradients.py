@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -96,7 +97,7 @@ class RowScorer:
         """How many examples' text was cut so that prompt and answer fit the context."""
         return self._rows.truncated
 
-    @property
+    @cached_property
     def lengths(self) -> Sequence[int]:
         """Tokens that each example takes without a prompt."""
         ask = next(iter(self._rows.asks))
