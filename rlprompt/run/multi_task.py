@@ -20,6 +20,7 @@ from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
 from rlprompt.tasks.verbalizer import Verbalizer
 from rlprompt.tuning import checkpoint
+from rlprompt.tuning.protocol import check_lm
 from rlprompt.tuning.rows import FILE, TENSOR
 
 #: Tokens a forward, padding included: as many as keep a processor's products busy.
@@ -97,12 +98,8 @@ class Learned:
         if found is None:
             raise RunError(f"There is no soft prompt at {path}.")
         tensors, facts = found
-        if facts["lm"] != lm.identity.fingerprint and not force:
-            raise RunError(
-                f"{path} was trained for another LM ({facts['lm']}) than {lm.identity.name} "
-                f"({lm.identity.fingerprint}): its numbers mean nothing there. Name the LM that it "
-                "was trained for, or give force=True."
-            )
+        if not force:
+            check_lm(path, facts, lm)
         labels = tuple(facts["labels"])
         return cls(
             Template(facts["template"], facts["answer_prefix"]),

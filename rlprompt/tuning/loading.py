@@ -18,7 +18,7 @@ from rlprompt.tasks.template import Template
 from rlprompt.tasks.tokenization import prompt_of
 from rlprompt.tuning import checkpoint
 from rlprompt.tuning.adapters import NOISE, peft_for, save_adapter, sharing_copy
-from rlprompt.tuning.protocol import Problem, TrainableLM, Tuned
+from rlprompt.tuning.protocol import Problem, TrainableLM, Tuned, check_lm
 from rlprompt.tuning.rows import FILE, TENSOR, SoftRows, TunedSoftPrompt
 from rlprompt.tuning.tuned_model import FACTS, ChangedModel, TunedModel
 
@@ -64,15 +64,10 @@ def load_tuned(folder: Path | str, lm: TrainableLM, task: Task, *, force: bool =
 
 
 def _check(path: Path, facts: Mapping[str, Any], problem: Problem, force: bool) -> None:
-    identity, task = problem.lm.identity, problem.task
     if force:
         return
-    if facts["lm"] != identity.fingerprint:
-        raise RunError(
-            f"{path} was trained for another LM ({facts['lm']}) than {identity.name} "
-            f"({identity.fingerprint}): its numbers mean nothing there. Name the LM that it was "
-            "trained for, or give force=True."
-        )
+    check_lm(path, facts, problem.lm)
+    task = problem.task
     words = [list(each) for each in task.verbalizer.words]
     if (facts["labels"], facts["words"]) != ([*task.labels], words):
         raise RunError(

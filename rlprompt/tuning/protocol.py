@@ -17,7 +17,7 @@ from typing import Any, Protocol, cast
 
 import numpy as np
 
-from rlprompt.core.errors import ConfigError
+from rlprompt.core.errors import ConfigError, RunError
 from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
 from rlprompt.core.events import OnEvent
 from rlprompt.core.ledger import Budget, Ledger
@@ -152,6 +152,25 @@ def facts_of(problem: Problem, template: Template) -> dict[str, Any]:
         "words": [list(words) for words in problem.task.verbalizer.words],
         "lm": problem.lm.identity.fingerprint,
     }
+
+
+def check_lm(path: Path, facts: Mapping[str, Any], lm: FrozenLM) -> None:
+    """Refuses what was trained for another LM.
+
+    Args:
+        path: file that it is from.
+        facts: what :func:`facts_of` gave when it was saved.
+        lm: the LM that it is to be used with.
+
+    Raises:
+        RunError: it is another one.
+    """
+    if facts["lm"] != lm.identity.fingerprint:
+        raise RunError(
+            f"{path} was trained for another LM ({facts['lm']}) than {lm.identity.name} "
+            f"({lm.identity.fingerprint}): its numbers mean nothing there. Name the LM that it was "
+            "trained for, or give force=True."
+        )
 
 
 def settle(tuned: Tuned, train: Split, dev: Split) -> FloatArray:
