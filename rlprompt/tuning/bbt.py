@@ -22,7 +22,7 @@ from rlprompt.core.hashing import content_hash
 from rlprompt.tasks.optional import need
 from rlprompt.tasks.template import Template
 from rlprompt.tuning import checkpoint
-from rlprompt.tuning.protocol import Problem, Traits, check_family
+from rlprompt.tuning.protocol import Problem, Traits, check_family, template_of
 from rlprompt.tuning.rows import SoftRows, TunedSoftPrompt, check_rows, start_rows
 from rlprompt.tuning.trainable import bind, scores
 
@@ -96,8 +96,7 @@ class BlackBox:
     ) -> TunedSoftPrompt:
         """See :meth:`rlprompt.tuning.protocol.Tuner.tune`."""
         check_family(self.name, self.traits, problem.lm)
-        own = problem.task.template
-        template = Template(self.template or own.source, own.answer_prefix)
+        template = template_of(problem, self.template)
         start = start_rows(
             problem,
             template,

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from rlprompt.core.events import OnEvent
 from rlprompt.tasks.task import Task
 from rlprompt.tasks.template import Template
-from rlprompt.tuning.protocol import Problem
+from rlprompt.tuning.protocol import Problem, template_of
 from rlprompt.tuning.trainable import Trainable
 from rlprompt.tuning.training import BACKWARD, Training
 from rlprompt.tuning.training_config import TrainingConfig
@@ -76,8 +76,7 @@ class GradientTuner:
 
     def template_of(self, problem: Problem) -> Template:
         """Returns where input, prompt and answer stand."""
-        own = problem.task.template
-        return Template(self.template or own.source, own.answer_prefix)
+        return template_of(problem, self.template)
 
     def train(
         self,

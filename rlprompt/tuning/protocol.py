@@ -143,6 +143,12 @@ def check_family(name: str, traits: Traits, lm: TrainableLM) -> None:
         )
 
 
+def template_of(problem: Problem, source: str) -> Template:
+    """Returns where input, prompt and answer stand: as a source says, '' for the task's own."""
+    own = problem.task.template
+    return Template(source or own.source, own.answer_prefix)
+
+
 def facts_of(problem: Problem, template: Template) -> dict[str, Any]:
     """Returns what must be known to use what was tuned, as JSON values."""
     return {
