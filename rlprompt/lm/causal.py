@@ -145,9 +145,14 @@ class CausalLM:
         """See :meth:`rlprompt.lm.protocol.GradientLM.bind_gradients`."""
         room = max(soft_tokens, len(prompt))
         rows = CausalRows(self._inputs(template, verbalizer, examples, room))
-        if model is None and soft_tokens and all(rows.inputs.left):
-            return KeptLeftScorer(self.model, rows, len(verbalizer), prompt)
-        return RowScorer(model or self.model, rows, len(verbalizer), prompt, causal_forward)
+        if model is not None:
+            return RowScorer(model, rows, len(verbalizer), prompt, causal_forward)
+        if soft_tokens and all(rows.inputs.left):
+            scorer: RowScorer = KeptLeftScorer(self.model, rows, len(verbalizer), prompt)
+        else:
+            scorer = RowScorer(self.model, rows, len(verbalizer), prompt, causal_forward)
+        scorer.reads_bundles = self._can_pack(rows.inputs.longest)
+        return scorer
 
     def _inputs(
         self,

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional
 
 from rlprompt.core.prompt import Prompt
+from rlprompt.lm.bundles import Bundle, tree
 from rlprompt.lm.gradients import Row, RowScorer, Words, answers, narrow_head, stems_of
 from rlprompt.lm.inputs import Inputs
 
@@ -53,9 +54,25 @@ class CausalRows:
 def causal_forward(
     model: Any, embedded: torch.Tensor, mask: torch.Tensor, rows: Sequence[Row]
 ) -> torch.Tensor:
-    """Implements :data:`rlprompt.lm.gradients.Forward`."""
+    """Implements :data:`rlprompt.lm.gradients.Forward`; rows may be bundles."""
+    bundles = [row for row in rows if isinstance(row, Bundle)]
+    if any(len(each.members) > 1 for each in bundles):
+        return _bundled_forward(model, embedded, bundles)
     logits: torch.Tensor = model(
         inputs_embeds=embedded, attention_mask=mask, use_cache=False
+    ).logits
+    return logits
+
+
+def _bundled_forward(model: Any, embedded: torch.Tensor, bundles: Sequence[Bundle]) -> torch.Tensor:
+    positions, visible = tree(bundles, embedded.shape[1])
+    mask = torch.zeros(visible.shape, dtype=embedded.dtype)
+    mask.masked_fill_(~visible, torch.finfo(embedded.dtype).min)
+    logits: torch.Tensor = model(
+        inputs_embeds=embedded,
+        attention_mask=mask[:, None].to(embedded.device),
+        position_ids=positions.to(embedded.device),
+        use_cache=False,
     ).logits
     return logits
 

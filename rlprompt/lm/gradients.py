@@ -67,7 +67,13 @@ Forward = Callable[[Any, torch.Tensor, torch.Tensor, Sequence[Row]], torch.Tenso
 
 
 class RowScorer:
-    """Implements :class:`rlprompt.lm.protocol.GradientScorer` for all families."""
+    """Implements :class:`rlprompt.lm.protocol.GradientScorer` for all families.
+
+    Attributes:
+        reads_bundles: whether ``forward`` takes rows that are bundles (see ``bundles``).
+    """
+
+    reads_bundles = False
 
     def __init__(
         self, model: torch.nn.Module, rows: Rows, n_labels: int, prompt: Prompt, forward: Forward

@@ -12,7 +12,8 @@ from rlprompt.core.errors import ConfigError, RunError, suggest
 from rlprompt.core.evaluation import calibrate
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Result
-from rlprompt.lm.gradients import RowScorer, answers
+from rlprompt.lm.bundles import bundle
+from rlprompt.lm.gradients import Row, RowScorer, answers
 from rlprompt.lm.protocol import FrozenLM, GradientLM
 from rlprompt.run.predictor import Prediction, fields_of
 from rlprompt.tasks.examples import Example
@@ -197,19 +198,25 @@ class MultiTaskPredictor:
     @torch.inference_mode()
     def _logprobs(self, scorers: Mapping[str, RowScorer]) -> dict[str, Any]:
         """Scores all texts, whatever their task, in batches of about equal lengths."""
-        rows, softs, owners = [], [], []
+        rows: list[Row] = []
+        softs: list[torch.Tensor | None] = []
+        owners: list[str] = []
         for name, scorer in scorers.items():
             soft = self.tasks[name].soft
             own = scorer.asked(range(scorer.n_examples), soft)
             rows += own
             softs += [soft] * len(own)
             owners += [name] * len(own)
+        together = all(scorer.reads_bundles for scorer in scorers.values())
+        bundles = bundle(rows, softs, together=together, most=BATCH_TOKENS)
         forward = next(iter(scorers.values())).forward if scorers else None
         found: dict[int, torch.Tensor] = {}
-        for batch in _batches([len(row.ids) for row in rows]):
+        for batch in _batches([len(each.ids) for each in bundles]):
             assert forward is not None
-            given = [rows[n] for n in batch], [softs[n] for n in batch]
-            found |= dict(zip(batch, answers(self._lm.model, *given, forward), strict=True))
+            asked = [bundles[n] for n in batch]
+            read = answers(self._lm.model, asked, [each.soft for each in asked], forward)
+            for each, its in zip(asked, read, strict=True):
+                found |= each.of_members(its, rows)
         return {
             name: scorer.read([found[n] for n, owner in enumerate(owners) if owner == name])
             .double()
