@@ -11,7 +11,7 @@ from rlprompt.lm.causal import CausalLM
 from rlprompt.lm.gradients import looked_up
 from rlprompt.lm.masked import MaskedLM
 from rlprompt.lm.seq2seq import Seq2SeqLM
-from rlprompt.run.multi_task import BATCH_TOKENS, Learned, MultiTaskPredictor
+from rlprompt.run.multi_task import BATCH_TOKENS, MOST_PADDING, Learned, MultiTaskPredictor
 from rlprompt.run.predictor import Predictor
 from rlprompt.tasks.template import Template
 from rlprompt.testing import COMMON_WORDS, tiny_causal, tiny_masked, tiny_seq2seq
@@ -94,6 +94,25 @@ def test_text_prompts_are_labelled_as_by_their_own_predictor(family):
 
 def test_a_forward_holds_rows_of_many_tasks(monkeypatch):
     lm, tasks = lm_of("causal"), tasks_of("causal")
+    masks = []
+    forward = lm.model.forward
+
+    def counted(*positional, **named):
+        masks.append(named["attention_mask"])
+        return forward(*positional, **named)
+
+    monkeypatch.setattr(lm.model, "forward", counted)
+    texts = texts_for(tasks, 80)
+    MultiTaskPredictor(lm, tasks).predict(texts)
+    sizes = [mask.shape[0] * mask.shape[-1] for mask in masks]
+    assert max(sizes) <= BATCH_TOKENS
+    assert len(masks) < len(texts) / 6
+    plain = [mask for mask in masks if mask.ndim == 2]
+    assert all((mask == 0).sum() <= MOST_PADDING for mask in plain)
+
+
+def test_a_text_that_tasks_share_is_read_once(monkeypatch):
+    lm, tasks = lm_of("causal"), tasks_of("causal")
     sizes = []
     forward = lm.model.forward
 
@@ -102,10 +121,16 @@ def test_a_forward_holds_rows_of_many_tasks(monkeypatch):
         return forward(*positional, **named)
 
     monkeypatch.setattr(lm.model, "forward", counted)
-    MultiTaskPredictor(lm, tasks).predict(texts_for(tasks, 60))
-    assert max(sizes) <= BATCH_TOKENS
-    # Rows of 60 texts, some asked twice, of up to 30 tokens: a forward a task would be more.
-    assert len(sizes) <= 3
+    predictor = MultiTaskPredictor(lm, tasks)
+    asked = [(name, " ".join(COMMON_WORDS[:20])) for name in ("feeling", "soft feeling")]
+    alone = [predictor.predict([each])[0] for each in asked]
+    read_alone = sum(sizes)
+    sizes.clear()
+    together = predictor.predict(asked)
+    assert sum(sizes) < 0.7 * read_alone
+    for one, other in zip(alone, together, strict=True):
+        values = list(one.probabilities.values())
+        np.testing.assert_allclose(list(other.probabilities.values()), values, atol=1e-5)
 
 
 def test_nothing_to_label():
