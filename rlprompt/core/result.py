@@ -174,7 +174,8 @@ class Result:
             examples were scored and why it was opened.
         main: the run's own agent.
         controls: other agents at the same budget, by name.
-        baselines: 'empty' and 'manual' (best of the task's manual prompts on dev).
+        baselines: 'empty' and 'manual' (best of the task's manual prompts on dev; the empty one
+            again where it has none).
         manual_candidates: every manual prompt with its dev scores.
         reward: name of the reward.
         budget: forwards in all, and the parts for search and selection.
@@ -210,6 +211,19 @@ class Result:
     def scores(self) -> dict[str, SplitScores]:
         """The learned prompt's scores by split."""
         return self.main.found.scores
+
+    @property
+    def tested(self) -> dict[str, Candidate]:
+        """The prompts that were scored on test, by name, the learned one first.
+
+        The manual one is among them only where the task has any: else it is the empty one again.
+        """
+        found = {self.main.agent: self.main.found}
+        found |= {name: control.found for name, control in self.controls.items()}
+        for name, baseline in self.baselines.items():
+            if name != "manual" or self.manual_candidates:
+                found[f"{name} prompt"] = baseline
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Returns what ``result.json`` holds; the learned prompt stands at the top level."""

@@ -84,6 +84,15 @@ def test_optimize_then_again_then_evaluate(rlprompt, films, film_rows, tiny_lm, 
     assert "calibrated" in out
 
 
+def test_without_manual_prompts_the_empty_one_is_shown_once(rlprompt, finished_run):
+    result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
+    assert not result["manual_candidates"]
+    code, out, _ = rlprompt("evaluate", finished_run, "--split", "test")
+    assert code == 0
+    assert out.count("empty prompt") == 1
+    assert "manual prompt" not in out
+
+
 def test_a_broken_log_is_set_aside_and_the_run_goes_on(rlprompt, films, tiny_lm, tmp_path):
     run = tmp_path / "run"
     words = ("optimize", "--task", films, "--lm", tiny_lm, *FLAGS, "--out", run)
