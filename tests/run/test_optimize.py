@@ -306,7 +306,10 @@ class TestFolder:
         with pytest.raises(RunError, match=r"Cannot read .*config\.json.* Choose another --out"):
             optimize(RunConfig(**settings, out=tmp_path))
 
-    def test_that_is_in_use_is_refused(self, settings, tmp_path):
+    def test_that_is_in_use_is_refused_before_the_lm_is_loaded(
+        self, settings, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(run_module, "load_lm", None)
         config = RunConfig(**settings, out=tmp_path / "run")
         with (
             EvaluationLog(config.out.parent / "run" / "evaluations.jsonl"),
