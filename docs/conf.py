@@ -37,8 +37,9 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", rf"{name}\b.*")
     for name in (
-        *("collections", "dict", "enum", "pathlib", "tuple", "typing"),
-        *("gymnasium", "numpy", "sb3_contrib", "stable_baselines3", "torch", "transformers"),
+        *("collections", "dict", "enum", "pathlib", "socket", "tuple", "typing"),
+        *("fastapi", "gymnasium", "matplotlib", "numpy", "pandas"),
+        *("sb3_contrib", "stable_baselines3", "torch", "transformers"),
         # Written in quotes, for it is imported for type checkers only.
         *("BaseCallback", "PreTrained\\w+"),
         # A type variable.

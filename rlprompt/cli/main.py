@@ -23,6 +23,7 @@ from rlprompt.cli import (  # noqa: F401
 )
 from rlprompt.cli.app import app, err, out
 from rlprompt.core.errors import RLPromptError
+from rlprompt.core.events import steps
 from rlprompt.core.version import __version__
 
 #: Exit code that typer gives to Ctrl-C.
@@ -39,6 +40,13 @@ class Kind(StrEnum):
     rewards = "rewards"
     envs = "envs"
     exports = "exports"
+
+
+class _Steps(logging.Handler):
+    """Shows what is being done, in so many words."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        err.print(record.getMessage(), style="dim", markup=False, highlight=False, soft_wrap=True)
 
 
 def _version(show: bool) -> None:
@@ -60,6 +68,9 @@ def _root(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_time=False, show_path=False)],
     )
+    steps.handlers = [_Steps()]
+    steps.setLevel(logging.INFO)
+    steps.propagate = False
 
 
 @app.command("list")

@@ -100,10 +100,7 @@ def comparison(result: Result) -> Table:
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("log-likelihood", justify="right", no_wrap=True)
     table.add_column("uncalibrated", justify="right", no_wrap=True)
-    rows = [(result.main.agent, result.main.found)]
-    rows += [(name, control.found) for name, control in result.controls.items()]
-    rows += [(f"{name} prompt", found) for name, found in result.baselines.items()]
-    for n, (name, found) in enumerate(rows):
+    for n, (name, found) in enumerate(result.tested.items()):
         test = found.scores["test"]
         raw = test.uncalibrated
         what = Text.assemble(

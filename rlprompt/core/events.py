@@ -1,7 +1,12 @@
 """What a run tells whoever watches it: a progress bar, a log, a test."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+#: Told of what takes seconds and has nothing to count, a line each, before it begins: 'loading
+#: smollm2 ...'. The command line shows these; in Python they are log records like others.
+steps = logging.getLogger("rlprompt.steps")
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from rlprompt.core.files import write_json
 from rlprompt.core.statistics import bootstrap_mean
 
 SCHEMA = 1
+#: Its name in the folder of a run.
+FILE = "result.json"
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,8 @@ class Result:
             examples were scored and why it was opened.
         main: the run's own agent.
         controls: other agents at the same budget, by name.
-        baselines: 'empty' and 'manual' (best of the task's manual prompts on dev).
+        baselines: 'empty' and 'manual' (best of the task's manual prompts on dev; the empty one
+            again where it has none).
         manual_candidates: every manual prompt with its dev scores.
         reward: name of the reward.
         budget: forwards in all, and the parts for search and selection.
@@ -208,6 +211,19 @@ class Result:
     def scores(self) -> dict[str, SplitScores]:
         """The learned prompt's scores by split."""
         return self.main.found.scores
+
+    @property
+    def tested(self) -> dict[str, Candidate]:
+        """The prompts that were scored on test, by name, the learned one first.
+
+        The manual one is among them only where the task has any: else it is the empty one again.
+        """
+        found = {self.main.agent: self.main.found}
+        found |= {name: control.found for name, control in self.controls.items()}
+        for name, baseline in self.baselines.items():
+            if name != "manual" or self.manual_candidates:
+                found[f"{name} prompt"] = baseline
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Returns what ``result.json`` holds; the learned prompt stands at the top level."""
@@ -254,23 +270,43 @@ class Result:
         except (KeyError, TypeError, AttributeError) as error:
             raise RunError(f"The result is damaged: {error!r}.") from error
 
-    def save(self, path: Path) -> None:
-        """Writes ``result.json``."""
-        write_json(path, self.to_json())
+    def save(self, path: Path | str) -> None:
+        """Writes ``result.json``.
+
+        Args:
+            path: the file, or a folder for a file of this name.
+
+        Raises:
+            RunError: it cannot be written.
+        """
+        write_json(_file(path), self.to_json())
 
     @classmethod
-    def load(cls, path: Path) -> "Result":
+    def load(cls, path: Path | str) -> "Result":
         """Reads ``result.json``.
+
+        Args:
+            path: the file, or the folder of a run.
 
         Raises:
             RunError: the file is missing, unreadable or of another schema.
         """
+        file = _file(path)
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
-            raise RunError(
-                f"No result at {path}: the run is not finished, or elsewhere."
-            ) from error
+            why = (
+                "the run is not finished, or elsewhere"
+                if file.name == FILE
+                else "there is no such file or folder"
+            )
+            raise RunError(f"No result at {file}: {why}.") from error
         except (OSError, ValueError) as error:
-            raise RunError(f"Cannot read {path}: {error}.") from error
+            raise RunError(f"Cannot read {file}: {error}.") from error
         return cls.from_json(value)
+
+
+def _file(path: Path | str) -> Path:
+    """Returns the file that a path means, which may be that of its folder."""
+    path = Path(path)
+    return path / FILE if path.is_dir() else path

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlprompt.core.errors import RLPromptError, RunError
+from rlprompt.core.events import steps
 from rlprompt.core.result import Result
 from rlprompt.export.artifact import Artifact, artifact_of
 from rlprompt.export.check import Check, compare, read_back
@@ -129,7 +130,13 @@ def _check(
         Example(dict.fromkeys(artifact.fields, text), 0) for text in SENTENCES
     )
     try:
-        expected = readings(result, artifact, lm(), examples)
+        asked = lm()
+        steps.info("asking it about %d examples ...", len(examples))
+        expected = readings(result, artifact, asked, examples)
+        reader = exporter.target.version() or options["python"]
+        steps.info(
+            "having %s read %s back, for up to %g s ...", reader, path.name, options["seconds"]
+        )
         library, found = read_back(
             to, exporter, path, [example.fields for example in examples], **options
         )

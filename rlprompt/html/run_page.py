@@ -126,9 +126,7 @@ def run_page(run: Path, *, transfer: Path | None = None, data_root: Path | None 
         task, note = str(error), f"The command needs the run's data to be in place: {error}"
     archive = read_archive(run, result, task)
     learning = read_learning(run, result, archive)
-    scored = {result.main.agent: result.main.found}
-    scored |= {name: control.found for name, control in result.controls.items()}
-    scored |= {f"{name} prompt": found for name, found in result.baselines.items()}
+    scored = result.tested
     own = sum(row.own for row in archive.rows)
     return RunPage(
         name=run.resolve().name,

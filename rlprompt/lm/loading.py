@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rlprompt.core.errors import ConfigError, LMError, suggest
+from rlprompt.core.events import steps
 from rlprompt.core.registry import Registry
 from rlprompt.lm import gguf
 from rlprompt.lm.families import FAMILIES, auto_model, family_of, wrapper
@@ -172,6 +173,7 @@ def load_lm(config: LMConfig) -> "FrozenLM":
         LMError: what was found is no LM, lacks its head, or cannot be read.
     """
     source = find_source(config.name)
+    steps.info("loading %s%s ...", config.name, " for gradients" if config.trainable else "")
     import torch
     from safetensors import SafetensorError
     from transformers import AutoConfig, AutoTokenizer

@@ -7,10 +7,11 @@ from typing import Any
 
 from rlprompt.core.errors import RunError
 from rlprompt.core.files import write_json
+from rlprompt.core.result import FILE
 from rlprompt.watch import tensorboard, watching
 
 CONFIG = "config.json"
-RESULT = "result.json"
+RESULT = FILE
 PROMPT = "prompt.txt"
 VOCABULARY = "vocabulary.json"
 EVALUATIONS = "evaluations.jsonl"

@@ -92,9 +92,10 @@ def optimize(
             f"The test split of the task {task.name!r} was opened by an earlier run, and opens "
             "once: make the task anew for each run."
         )
-    lm = lm or load_lm(config.lm_config())
     path = None if config.out is None else config.out / folder.EVALUATIONS
+    # Before the LM is loaded, which takes a while: a folder that is in use is told of at once.
     with EvaluationLog(path) as scores, _uninterrupted(config):
+        lm = lm or load_lm(config.lm_config())
         started = (time.perf_counter(), lm.meter.seconds)
         run = assemble(config, task, lm, scores)
         if config.out is not None:

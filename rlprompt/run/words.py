@@ -92,10 +92,9 @@ def word_effects(
     most = (config.vocabulary_size + 1) * len(task.train) + (2 * top + 1) * len(task.dev)
     # One word is asked about whatever the length; a template's slots want theirs.
     config = replace(config, budget=most, length=sum(task.template.sizes) or config.length)
-    lm = lm or load_lm(config.lm_config())
     path = None if config.out is None else config.out / folder.EVALUATIONS
     with EvaluationLog(path) as log:
-        run = assemble(config, task, lm, log)
+        run = assemble(config, task, lm or load_lm(config.lm_config()), log)
         found = _measure(run, settings, top, on_event)
     if config.out is not None:
         write_text(config.out / TABLE, markdown(found, top))

@@ -55,12 +55,12 @@ def test_optimize_then_again_then_evaluate(rlprompt, films, film_rows, tiny_lm, 
         assert shown in out
     assert f"spent: {result['ledger']['forwards']} of 400 LM forwards" in " ".join(out.split())
     assert str(run / "prompt.txt") in out.replace("\n", "")
-    assert "search ppo" in err
+    assert err.startswith(f"loading {tiny_lm} ...\nsearch ppo")
     assert "test: 80/80 forwards" in err
 
     code, again, err = rlprompt(*words)
     assert code == 0
-    assert "search" not in err
+    assert err == ""
     assert again == out
 
     code, out, _ = rlprompt("evaluate", run, "--split", "test")
@@ -82,6 +82,15 @@ def test_optimize_then_again_then_evaluate(rlprompt, films, film_rows, tiny_lm, 
     assert "30 examples" in out
     assert "more [1].csv" in out.replace("\n", "")
     assert "calibrated" in out
+
+
+def test_without_manual_prompts_the_empty_one_is_shown_once(rlprompt, finished_run):
+    result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
+    assert not result["manual_candidates"]
+    code, out, _ = rlprompt("evaluate", finished_run, "--split", "test")
+    assert code == 0
+    assert out.count("empty prompt") == 1
+    assert "manual prompt" not in out
 
 
 def test_a_broken_log_is_set_aside_and_the_run_goes_on(rlprompt, films, tiny_lm, tmp_path):

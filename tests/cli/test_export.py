@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from rlprompt.export import export as module
-from rlprompt.export.protocol import EXPORTS
+from rlprompt.export.protocol import EXPORTS, make_exporter
 
 
 @pytest.fixture
@@ -25,6 +25,12 @@ def test_files_facts_and_check(rlprompt, finished_run, read_here, tmp_path):
     assert code == 0, err
     result = json.loads((finished_run / "result.json").read_text(encoding="utf-8"))
     assert out.read_bytes().decode() == result["prompt"]["text"]
+    reader = make_exporter("text").target.version()
+    # Read back in this process, transformers draws its bars behind these.
+    assert err.startswith(
+        f"loading {result['config']['lm']} ...\nasking it about 8 examples ...\n"
+        f"having {reader} read prompt.txt back, for up to 300 s ...\n"
+    )
     flat = " ".join(shown.split())
     assert "check: passed by transformers" in flat
     assert "8 examples: 8 same inputs, 8 same token ids" in flat
@@ -45,8 +51,8 @@ def test_a_failed_check_is_said_and_the_code_is_1(rlprompt, finished_run, tmp_pa
 
 def test_without_a_check(rlprompt, finished_run, tmp_path):
     words = ("--to", "json", "--out", tmp_path / "prompt.json", "--no-check")
-    code, shown, _ = rlprompt("export", finished_run, *words)
-    assert code == 0
+    code, shown, err = rlprompt("export", finished_run, *words)
+    assert (code, err) == (0, "")
     assert "check: unchecked: not asked for" in shown
 
 

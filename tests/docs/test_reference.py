@@ -29,6 +29,11 @@ def test_every_public_name_is_on_the_first_page_and_its_module_is_documented():
         assert kind.__module__ in MODULES
 
 
+def test_every_package_but_the_command_line_has_a_page():
+    packages = {path.parent.name for path in (ROOT / "rlprompt").glob("*/__init__.py")}
+    assert packages - {"cli"} <= {name.split(".")[1] for name in MODULES if "." in name}
+
+
 @pytest.mark.parametrize("registry", [AGENTS, TUNERS, REWARDS], ids=lambda each: each.kind)
 def test_whatever_can_be_named_is_documented(registry):
     for name in registry:

@@ -98,6 +98,7 @@ def test_the_python_file_needs_nothing_of_this_library(run_of, tmp_path):
         [sys.executable, "-I", out, text], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
+    assert "%|" not in done.stderr, "a progress bar"
     label, *rows = done.stdout.splitlines()
     [wanted] = rlprompt.load(run_of("llama"), device="cpu").predict([text])
     assert label == wanted.label

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -110,6 +111,22 @@ class TestResult:
         assert Result.from_json(saved) == result
         assert Result.load(config.out / "result.json") == result
         assert Result.from_json(saved).to_json() == result.to_json()
+
+    @pytest.mark.parametrize("kind", [Path, str])
+    def test_is_found_by_its_folder_as_well(self, kind, finished, tmp_path):
+        config, result = finished
+        assert Result.load(kind(config.out)) == result
+        assert Result.load(kind(config.out / "result.json")) == result
+        result.save(kind(tmp_path))
+        assert Result.load(tmp_path / "result.json") == result
+        result.save(kind(tmp_path / "another.json"))
+        assert Result.load(tmp_path / "another.json") == result
+
+    def test_one_that_is_missing_is_said_to_be(self, tmp_path):
+        with pytest.raises(RunError, match=r"result\.json: the run is not finished, or elsewhere"):
+            Result.load(str(tmp_path))
+        with pytest.raises(RunError, match=r"No result at .*demo: there is no such file or folder"):
+            Result.load(str(tmp_path / "demo"))
 
     @pytest.mark.parametrize("damage", ["schema", "prompt", "search", "lm"])
     def test_a_damaged_one_is_refused(self, damage, saved):
@@ -289,7 +306,10 @@ class TestFolder:
         with pytest.raises(RunError, match=r"Cannot read .*config\.json.* Choose another --out"):
             optimize(RunConfig(**settings, out=tmp_path))
 
-    def test_that_is_in_use_is_refused(self, settings, tmp_path):
+    def test_that_is_in_use_is_refused_before_the_lm_is_loaded(
+        self, settings, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr(run_module, "load_lm", None)
         config = RunConfig(**settings, out=tmp_path / "run")
         with (
             EvaluationLog(config.out.parent / "run" / "evaluations.jsonl"),

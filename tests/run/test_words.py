@@ -231,6 +231,16 @@ class TestFiles:
         assert f"`{found.rows[0].text!r}`" in rows[2]
         assert "\\*" in rows[2]
 
+    def test_that_are_in_use_are_refused_before_the_lm_is_loaded(self, tmp_path, monkeypatch):
+        config = replace(CONFIG, out=tmp_path / "words")
+        word_effects(config, task=a_task(), lm=PlantedLM(40, 1), top=TOP)
+        monkeypatch.setattr(module, "load_lm", None)
+        with (
+            EvaluationLog(tmp_path / "words" / "evaluations.jsonl"),
+            pytest.raises(RunError, match="in use by another process"),
+        ):
+            word_effects(config, task=a_task(), top=TOP)
+
     def test_of_another_run_are_left_alone(self, tmp_path):
         config = replace(CONFIG, out=tmp_path / "words")
         word_effects(config, task=a_task(), lm=PlantedLM(40, 1), top=1)

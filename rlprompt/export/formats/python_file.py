@@ -27,8 +27,13 @@ context.
 LM: {lm}.
 """
 
+import os
 import sys
 '''
+_QUIET = """
+if __name__ == "__main__":
+    os.environ.setdefault("TQDM_DISABLE", "1")  # else loading draws bars
+"""
 _BODY = """
 # Where the LM is: change it if the same LM lies elsewhere.
 LOCATION, DTYPE, OPTIONS = {location!r}, {dtype!r}, {options!r}
@@ -103,7 +108,7 @@ class PythonFile:
         tail = _TAIL.replace("{fields!r}", repr(list(artifact.fields))).replace("{{", "{")
         tail = tail.replace("}}", "}")
         code = "\n\n\n".join(functions)
-        text = "\n".join([head + "\n".join(standard), "", *third, body, "", code])
+        text = "\n".join([head + "\n".join(standard), _QUIET, *third, body, "", code])
         write_text(path, text + "\n" + tail)
 
     def read(self, path: Path, examples: Sequence[Fields]) -> Iterator[Reading]:
