@@ -36,6 +36,10 @@ def optimize(
         bool | None,
         typer.Option(help="Score on part of train first, on the rest only what may be good."),
     ] = None,
+    ensemble: Annotated[
+        int | None,
+        typer.Option(help="Average so many of the best prompts, beside the best one alone."),
+    ] = None,
     vocabulary_size: options.VocabularySize = None,
     whole_words: options.WholeWords = None,
     pieces: options.Pieces = None,
@@ -87,6 +91,7 @@ def optimize(
         "length": length,
         "reward": reward,
         "racing": racing,
+        "ensemble": ensemble,
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,
         "pieces": pieces,

@@ -17,6 +17,10 @@ from rlprompt.tuning.protocol import make_tuner
 FIXED = ("empty", "manual", "in-context")
 #: Ends the name of a method that scores prompts by racing.
 RACING = "+racing"
+#: Ends the name of a method whose best prompts are averaged, and says how many. Four of the eight
+#: that the selection ends with were as good as eight on movie-reviews (benchmarks/ensemble).
+ENSEMBLE = "+ensemble"
+MEMBERS = 4
 #: Keys of a run that a comparison sets itself, and what to write in their place.
 _VARIED = {
     "task": "tasks",
@@ -24,6 +28,7 @@ _VARIED = {
     "agent_settings": "methods",
     "controls": "agents",
     "racing": f"agents = ['genetic{RACING}'] or methods",
+    "ensemble": f"agents = ['ppo{ENSEMBLE}'] or methods",
     "budget": "budgets",
     "seed": "seeds",
     "split_seed": "split_seeds",
@@ -42,12 +47,14 @@ class Method:
         agent: registered name or import path; '' for a tuner.
         settings: in place of the agent's or tuner's own defaults.
         racing: whether prompts are scored by racing.
+        ensemble: how many of the best prompts are averaged; 1 for the best alone.
         tuner: registered name or import path; '' for an agent.
     """
 
     agent: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     racing: bool = False
+    ensemble: int = 1
     tuner: str = ""
 
     @classmethod
@@ -70,6 +77,11 @@ class Method:
         if given.get("tuner") and given.get("racing"):
             raise ConfigError(
                 f"The method {name!r} is a tuner, which cannot race: leave racing out."
+            )
+        if given.get("tuner") and "ensemble" in given:
+            raise ConfigError(
+                f"The method {name!r} is a tuner, which has no prompts to average: leave ensemble "
+                "out."
             )
         for key in values:
             if key not in known:
@@ -94,8 +106,8 @@ class CompareConfig:
     Attributes:
         tasks: as ``task`` of a run.
         agents: names of methods: registered agents or import paths, with ``+racing`` at the end for
-            racing, or names in ``methods``; empty for all registered agents, or for none if there
-            are tuners.
+            racing, with ``+ensemble`` for the mean of the four best prompts, or names in
+            ``methods``; empty for all registered agents, or for none if there are tuners.
         tuners: names of methods that learn numbers: registered tuners or import paths, or names in
             ``methods``.
         methods: own names for agents and tuners with settings of their own.
@@ -238,8 +250,7 @@ class CompareConfig:
             return self.methods[name]
         if name in self.tuners:
             return Method(tuner=name)
-        agent = name.removesuffix(RACING)
-        return Method(agent, racing=agent != name)
+        return variant(name)
 
     def run_config(self, setting: Setting) -> RunConfig:
         """Returns the configuration of one run.
@@ -257,6 +268,7 @@ class CompareConfig:
                 "agent": method.agent or _NO_AGENT,
                 "agent_settings": {} if method.tuner else dict(method.settings),
                 "racing": method.racing,
+                "ensemble": method.ensemble,
                 "budget": setting.budget,
                 "seed": setting.seed,
                 "split_seed": setting.split_seed,
@@ -301,6 +313,7 @@ class CompareConfig:
                     "agent": (method := self.method(name)).agent,
                     "settings": as_json(method.settings),
                     "racing": method.racing,
+                    **({"ensemble": method.ensemble} if method.ensemble > 1 else {}),
                 }
                 for name in self.agents
             },
@@ -312,6 +325,15 @@ class CompareConfig:
             "reach": self.reach,
             "run": self.shared(),
         }
+
+
+def variant(name: str) -> Method:
+    """Returns the method that a name stands for which is not among the methods."""
+    agent, racing, ensemble = name, False, 1
+    while agent.endswith((RACING, ENSEMBLE)):
+        racing, ensemble = (True, ensemble) if agent.endswith(RACING) else (racing, MEMBERS)
+        agent = agent.removesuffix(RACING if agent.endswith(RACING) else ENSEMBLE)
+    return Method(agent, racing=racing, ensemble=ensemble)
 
 
 def _list_of(name: str, value: Any, kind: type[T]) -> Sequence[T]:

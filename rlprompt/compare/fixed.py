@@ -20,35 +20,35 @@ DEMONSTRATIONS = 4
 
 @dataclass(frozen=True, eq=False)
 class Contestant:
-    """A prompt that was settled on train and dev, ready for test.
+    """A prompt that was settled on train and dev, or an ensemble of them, ready for test.
 
     Attributes:
         question: template and label words it was made for.
-        prompt: the prompt.
-        text: its text.
+        prompts: the prompt, or those whose predictions are averaged.
+        text: text of the first of them.
         bias: calibration of each label, shape (n_labels,).
         train_reward: by the run's reward.
         dev: its scores on dev.
     """
 
     question: Question
-    prompt: Prompt
+    prompts: tuple[Prompt, ...]
     text: str
     bias: FloatArray
     train_reward: float
     dev: SplitScores
 
 
-def contestant(run: Parts, prompt: Prompt) -> Contestant:
-    """Describes a prompt of the run's own template, scored on train and dev before."""
-    on_train = evaluation_on([run.train], prompt, run.train)
+def contestant(run: Parts, *prompts: Prompt) -> Contestant:
+    """Describes prompts of the run's own template, scored on train and dev before."""
+    on_train = evaluation_on([run.train], prompts, run.train)
     return Contestant(
         run.question,
-        prompt,
-        prompt_text(run.lm.tokenizer, run.task.template, prompt),
-        fit_calibration(run.train.known(prompt)),
+        prompts,
+        prompt_text(run.lm.tokenizer, run.task.template, prompts[0]),
+        on_train.bias,
         run.reward(on_train),
-        SplitScores.of(evaluation_on(run.dev, prompt, run.train)),
+        SplitScores.of(evaluation_on(run.dev, prompts, run.train)),
     )
 
 
@@ -107,11 +107,11 @@ def in_context(run: Parts, manual: Prompt, ledger: Ledger) -> Contestant:
         scorer.release()
     return Contestant(
         question,
-        prompt,
+        (prompt,),
         prompt_text(tokenizer, template, prompt),
         fit_calibration(train.known(prompt)),
-        run.reward(evaluation_on([train], prompt, train)),
-        SplitScores.of(evaluation_on([dev], prompt, train)),
+        run.reward(evaluation_on([train], [prompt], train)),
+        SplitScores.of(evaluation_on([dev], [prompt], train)),
     )
 
 

@@ -139,6 +139,7 @@ class Group:
             agent = make_agent(method.agent, dict(method.settings))
             wanted |= {"agent": method.agent, "settings": settings_of(agent)}
             wanted["racing"] = method.racing
+            wanted["members"] = method.ensemble if method.ensemble > 1 else None
         differing = [key for key, value in wanted.items() if record.get(key) != value]
         if differing:
             raise RunError(
@@ -263,7 +264,7 @@ class Group:
         }
         asked: dict[Question, list[Prompt]] = {}
         for each in (*fixed.values(), *selected.values()):
-            asked.setdefault(each.question, []).append(each.prompt)
+            asked.setdefault(each.question, []).extend(each.prompts)
         refusals = {name: {"error": line} for name, line in refused.items()}
         if not asked and not tuned:
             if refusals and before["opened"]:
@@ -342,11 +343,12 @@ class Group:
         return fixed, refused
 
     def _winner(self, run: Parts, record: Mapping[str, Any]) -> Contestant:
-        """Returns the selected prompt of a finished run; its scores are in the log."""
-        prompt = prompt_of(run.lm.tokenizer, run.task.template, record["prompt"]["text"])
+        """Returns what a finished run selected; its scores are in the log."""
+        texts = record.get("ensemble") or [record["prompt"]["text"]]
+        prompts = [prompt_of(run.lm.tokenizer, run.task.template, text) for text in texts]
         for scorer in (run.train, *run.dev):
-            scorer.logprobs([prompt], Ledger())
-        return contestant(run, prompt)
+            scorer.logprobs(prompts, Ledger())
+        return contestant(run, *prompts)
 
 
 def check_generation(setting: Setting, batch: int, run: Parts) -> None:

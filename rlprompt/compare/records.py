@@ -10,6 +10,7 @@ from rlprompt.core.evaluation import FloatArray, IntArray, calibrate, correct, g
 from rlprompt.core.result import Scores, SplitScores
 from rlprompt.core.trials import Setting
 from rlprompt.objective.split_scorer import SplitScorer
+from rlprompt.run.final import known
 from rlprompt.run.parts import Parts
 from rlprompt.run.search import Outcome, finalist_rows, record_of, settings_of, trace_rows
 from rlprompt.tasks.task import Task
@@ -49,6 +50,7 @@ def run_record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]
         "agent": run.config.agent,
         "settings": settings_of(outcome.agent),
         "racing": run.config.racing,
+        **members(run, outcome),
         "origin": origin(run),
         "prompt": asdict(record_of(run, best.prompt)),
         "reward": best.reward,
@@ -58,6 +60,15 @@ def run_record(run: Parts, setting: Setting, outcome: Outcome) -> dict[str, Any]
         "trace": trace_rows(run, outcome.trace),
         "finalists": finalist_rows(run, outcome.finalists),
     }
+
+
+def members(run: Parts, outcome: Outcome) -> dict[str, Any]:
+    """Returns how many prompts are to be averaged, and the texts of those there are."""
+    if run.config.ensemble == 1:
+        return {}
+    best = outcome.best(run.config.ensemble)
+    texts = [record_of(run, prompt).text for prompt in best]
+    return {"members": run.config.ensemble, "ensemble": texts}
 
 
 class Settled(Protocol):
@@ -82,7 +93,7 @@ class Settled(Protocol):
 
 def test_row(each: Contestant, test: list[SplitScorer]) -> dict[str, Any]:
     """Returns what a contestant did on every test item."""
-    logprobs = np.concatenate([scorer.known(each.prompt) for scorer in test])
+    logprobs = np.concatenate([known(scorer, each.prompts) for scorer in test])
     gold = np.concatenate([scorer.gold for scorer in test])
     return item_row(each, logprobs, gold, sum(scorer.truncated for scorer in test))
 

@@ -1,5 +1,6 @@
 """What the frozen LM said about the examples of a split under one prompt, and its calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,9 +37,27 @@ def calibrate(logprobs: FloatArray, bias: FloatArray) -> FloatArray:
     return log_softmax(logprobs - bias)
 
 
+def pool(each: Sequence[FloatArray]) -> FloatArray:
+    """Averages what the LM said under several prompts, and normalises again.
+
+    The logarithmic opinion pool (Genest and Zidek 1986, sec. 3.3): the mean of log-probabilities.
+    Calibration is a difference of these, so that the pool of calibrated predictions is the
+    calibrated pool.
+
+    Args:
+        each: one or more, of shape (n_examples, n_labels).
+
+    Returns:
+        The same shape; of one prompt what it is.
+    """
+    if len(each) == 1:
+        return each[0]
+    return log_softmax(np.mean(each, axis=0))
+
+
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Label log-probabilities and gold labels of one prompt on one split.
+    """Label log-probabilities and gold labels of a prompt, or a pool of them, on one split.
 
     Attributes:
         logprobs: shape (n_examples, n_labels), normalised over the labels, uncalibrated.

@@ -129,6 +129,28 @@ class Candidate:
 
 
 @dataclass(frozen=True)
+class Ensemble:
+    """Several prompts whose calibrated predictions are averaged (``core.evaluation.pool``).
+
+    Attributes:
+        prompts: the prompts, the selected one first.
+        calibration: bias of each label in nats, of the average.
+        scores: of the average, by split.
+    """
+
+    prompts: tuple[PromptRecord, ...]
+    calibration: dict[str, float]
+    scores: dict[str, SplitScores]
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Ensemble":
+        """The opposite of ``asdict``."""
+        prompts = (PromptRecord(**{k: _pair(v) for k, v in p.items()}) for p in value["prompts"])
+        scores = {k: SplitScores.from_json(v) for k, v in value["scores"].items()}
+        return cls(tuple(prompts), dict(value["calibration"]), scores)
+
+
+@dataclass(frozen=True)
 class Search:
     """One agent's search and what it found.
 
@@ -142,6 +164,7 @@ class Search:
             of the selection.
         trace: each improvement on train: LM forwards, reward and text.
         finalists: text, reward on train and dev of the last round of the selection.
+        ensemble: the best of the finalists together, where a run was asked for that.
     """
 
     agent: str
@@ -152,12 +175,16 @@ class Search:
     ledger: dict[str, float]
     trace: tuple[dict[str, Any], ...]
     finalists: tuple[dict[str, Any], ...]
+    ensemble: Ensemble | None = None
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Search":
         """The opposite of ``asdict``."""
         value = {k: _pair(v) for k, v in value.items()}
-        return cls(**{**value, "found": Candidate.from_json(value["found"])})
+        value["found"] = Candidate.from_json(value["found"])
+        if value.get("ensemble") is not None:
+            value["ensemble"] = Ensemble.from_json(value["ensemble"])
+        return cls(**value)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from rlprompt.compare.config import RACING
+from rlprompt.compare.config import variant
 from rlprompt.core.result import Result
 from rlprompt.run.config import RunConfig, as_json
 
@@ -69,8 +69,9 @@ def compare_command(config: Mapping[str, Any], folder: Path) -> tuple[str, str]:
 
 def _plain_agent(name: str) -> dict[str, Any]:
     """Returns the method that a comparison takes a name for that is not among its methods."""
-    agent = name.removesuffix(RACING)
-    return {"agent": agent, "settings": {}, "racing": agent != name}
+    method = variant(name)
+    found = {"agent": method.agent, "settings": {}, "racing": method.racing}
+    return found | ({"ensemble": method.ensemble} if method.ensemble > 1 else {})
 
 
 def _defaults(config: type[RunConfig]) -> dict[str, Any]:

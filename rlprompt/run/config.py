@@ -17,7 +17,7 @@ _NOT_OUTCOME = ("out", "threads", "data_root")
 
 #: Settings that came later: left out where they change nothing, so that the folder of a run that
 #: knows nothing of them is still its own.
-_LATER = {"family": None, "pieces": False}
+_LATER = {"family": None, "pieces": False, "ensemble": 1}
 
 _LEAST = {
     "budget": 1,
@@ -27,6 +27,7 @@ _LEAST = {
     "split_seed": 0,
     "shots": 1,
     "test_limit": 1,
+    "ensemble": 1,
 }
 
 
@@ -48,6 +49,8 @@ class RunConfig:
         reward: registered name or import path ``module:function``.
         racing: whether prompts are scored on part of train first and dropped where they fall
             behind (:mod:`rlprompt.objective.racing`).
+        ensemble: how many of the prompts that reach the last round of the selection are scored
+            together, their calibrated predictions averaged, beside the best one alone; 1 for none.
         vocabulary_size: tokens that a prompt may be made of.
         whole_words: whether these must be whole words of the task's language.
         pieces: whether a prompt may also hold pieces from inside words, as WordPiece's ``##ing``.
@@ -79,6 +82,7 @@ class RunConfig:
     length: int = 5
     reward: str = "calibrated_log_likelihood"
     racing: bool = False
+    ensemble: int = 1
     vocabulary_size: int = 2000
     whole_words: bool = True
     pieces: bool = False

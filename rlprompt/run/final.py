@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration
+from rlprompt.core.evaluation import Evaluation, FloatArray, fit_calibration, pool
 from rlprompt.core.events import Event, OnEvent
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
-from rlprompt.core.result import Candidate, SplitScores
+from rlprompt.core.result import Candidate, Ensemble, SplitScores
 from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.objective.split_scorer import parts as cut
 from rlprompt.run.parts import Parts
@@ -42,7 +42,7 @@ def baselines(run: Parts, ledger: Ledger) -> Baselines:
     for scorer in (run.train, *run.dev):
         ledger.forwards += len(prompts) * scorer.n_examples
         scorer.logprobs(prompts, ledger)
-    on_dev = {p: evaluation_on(run.dev, p, run.train) for p in prompts}
+    on_dev = {p: evaluation_on(run.dev, [p], run.train) for p in prompts}
     ranked = sorted(run.manual, key=lambda p: -run.reward(on_dev[p]))
     rows = tuple(
         {
@@ -56,13 +56,20 @@ def baselines(run: Parts, ledger: Ledger) -> Baselines:
     return Baselines(empty, ranked[0] if ranked else empty, rows)
 
 
-def evaluation_on(scorers: list[SplitScorer], prompt: Prompt, train: SplitScorer) -> Evaluation:
-    """Joins a prompt's scores on the parts of a split, calibrated on train."""
+def evaluation_on(
+    scorers: Sequence[SplitScorer], prompts: Sequence[Prompt], train: SplitScorer
+) -> Evaluation:
+    """Joins scores on the parts of a split, of a prompt or a pool of them, calibrated on train."""
     return Evaluation(
-        np.concatenate([scorer.known(prompt) for scorer in scorers]),
+        np.concatenate([known(scorer, prompts) for scorer in scorers]),
         np.concatenate([scorer.gold for scorer in scorers]),
-        fit_calibration(train.known(prompt)),
+        fit_calibration(known(train, prompts)),
     )
+
+
+def known(scorer: SplitScorer, prompts: Sequence[Prompt]) -> FloatArray:
+    """Returns what was said under prompts that were scored before, pooled if these are several."""
+    return pool([scorer.known(prompt) for prompt in prompts])
 
 
 def open_test(
@@ -109,15 +116,22 @@ def open_test(
 
 def candidate(run: Parts, prompt: Prompt, test: list[SplitScorer]) -> Candidate:
     """Puts together what is known of a prompt on all splits."""
-    bias: FloatArray = fit_calibration(run.train.known(prompt))
+    return Candidate(record_of(run, prompt), *_on_splits(run, [prompt], test))
+
+
+def ensemble(run: Parts, prompts: Sequence[Prompt], test: list[SplitScorer]) -> Ensemble:
+    """Puts together what is known of several prompts' pooled predictions."""
+    records = tuple(record_of(run, prompt) for prompt in prompts)
+    return Ensemble(records, *_on_splits(run, prompts, test))
+
+
+def _on_splits(
+    run: Parts, prompts: Sequence[Prompt], test: list[SplitScorer]
+) -> tuple[dict[str, float], dict[str, SplitScores]]:
+    """Returns the calibration by label, and the scores by split."""
     splits: Mapping[str, list[SplitScorer]] = {"train": [run.train], "dev": run.dev, "test": test}
-    return Candidate(
-        prompt=record_of(run, prompt),
-        calibration=dict(zip(run.task.labels, map(float, bias), strict=True)),
-        scores={
-            name: SplitScores.of(
-                evaluation_on(scorers, prompt, run.train), intervals=name == "test"
-            )
-            for name, scorers in splits.items()
-        },
-    )
+    found = {name: evaluation_on(scorers, prompts, run.train) for name, scorers in splits.items()}
+    bias = dict(zip(run.task.labels, map(float, found["train"].bias), strict=True))
+    return bias, {
+        name: SplitScores.of(each, intervals=name == "test") for name, each in found.items()
+    }

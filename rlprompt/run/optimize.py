@@ -23,7 +23,7 @@ from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.run import folder
 from rlprompt.run.config import RunConfig
-from rlprompt.run.final import baselines, candidate, open_test
+from rlprompt.run.final import baselines, candidate, ensemble, open_test
 from rlprompt.run.parts import Parts, assemble, task_of
 from rlprompt.run.search import (
     Outcome,
@@ -170,7 +170,7 @@ def _finish(
 ) -> Result:
     ledger = Ledger()
     base = baselines(run, ledger)
-    selected = [outcome.winner.prompt for outcome in outcomes]
+    selected = [p for outcome in outcomes for p in outcome.best(run.config.ensemble)]
     prompts = {run.question: [*selected, base.empty, base.manual]}
     scorers, _, reason = open_test(run, prompts, ledger, on_event)
     test = scorers[run.question]
@@ -238,15 +238,17 @@ def _finish(
 
 
 def _search_of(run: Parts, outcome: Outcome, test: list[SplitScorer]) -> Search:
+    best = outcome.best(run.config.ensemble)
     return Search(
         agent=outcome.name,
         settings=settings_of(outcome.agent),
-        found=candidate(run, outcome.winner.prompt, test),
+        found=candidate(run, best[0], test),
         reward=outcome.winner.reward,
         ended=outcome.ended,
         ledger=outcome.ledger(),
         trace=trace_rows(run, outcome.trace),
         finalists=finalist_rows(run, outcome.finalists),
+        ensemble=ensemble(run, best, test) if run.config.ensemble > 1 else None,
     )
 
 

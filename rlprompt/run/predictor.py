@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from rlprompt.core.errors import RunError, TemplateError
-from rlprompt.core.evaluation import Evaluation, calibrate
-from rlprompt.core.result import Candidate, Result, SplitScores
+from rlprompt.core.evaluation import Evaluation, calibrate, pool
+from rlprompt.core.result import Candidate, Ensemble, Result, SplitScores
 from rlprompt.lm.loading import LMConfig, load_lm
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.run import folder
@@ -39,7 +39,8 @@ class Predictor:
     """A frozen LM with template, prompt text, label words and calibration.
 
     The prompt is taken from its *text*, encoded anew: what is scored is what anyone else would get
-    who puts that text into the template.
+    who puts that text into the template. Several texts are an ensemble, whose predictions are
+    averaged (:func:`rlprompt.core.evaluation.pool`); each costs an LM forward a text.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Predictor:
         words: Mapping[str, Sequence[str]],
         text: str,
         calibration: Mapping[str, float],
+        others: Sequence[str] = (),
     ) -> None:
         """Makes a predictor.
 
@@ -61,26 +63,32 @@ class Predictor:
             words: words of each label.
             text: exact text of the prompt.
             calibration: bias of each label, in nats; zeros for none.
+            others: texts of further prompts, to be averaged with the first.
         """
         self.lm = lm
         self.labels = tuple(labels)
         self.prompt = prompt_of(lm.tokenizer, template, text)
         self.text = text
+        self.prompts = [self.prompt, *(prompt_of(lm.tokenizer, template, each) for each in others)]
         self._template = template
         self._verbalizer = Verbalizer.of(self.labels, words)
         self._bias = np.asarray([calibration[label] for label in self.labels])
 
     @classmethod
-    def of(cls, result: Result, lm: FrozenLM, found: Candidate | None = None) -> "Predictor":
-        """Makes the predictor of a result's learned prompt, or of another of its prompts."""
+    def of(
+        cls, result: Result, lm: FrozenLM, found: Candidate | Ensemble | None = None
+    ) -> "Predictor":
+        """Makes the predictor of a result's learned prompt, or of others of its prompts."""
         found = found or result.main.found
+        prompts = found.prompts if isinstance(found, Ensemble) else (found.prompt,)
         return cls(
             lm,
             template=Template(**result.template),
             labels=result.task["labels"],
             words=result.verbalizer,
-            text=found.prompt.text,
+            text=prompts[0].text,
             calibration=found.calibration,
+            others=[each.text for each in prompts[1:]],
         )
 
     def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
@@ -122,9 +130,9 @@ class Predictor:
                 self._template,
                 self._verbalizer,
                 examples[start : start + BLOCK],
-                max_prompt_tokens=len(self.prompt),
+                max_prompt_tokens=max(map(len, self.prompts)),
             )
-            blocks.append(scorer.choice_logprobs([self.prompt])[0])
+            blocks.append(pool([*scorer.choice_logprobs(self.prompts)]))
         return np.concatenate(blocks)
 
 
@@ -146,19 +154,33 @@ def fields_of(template: Template, text: str | Mapping[str, str]) -> Mapping[str,
     return {fields[0]: text}
 
 
-def load(run: str | Path, *, lm: FrozenLM | None = None, device: str | None = None) -> Predictor:
+def load(
+    run: str | Path,
+    *,
+    lm: FrozenLM | None = None,
+    device: str | None = None,
+    ensemble: bool = False,
+) -> Predictor:
     """Loads the learned prompt of a run, ready to predict.
 
     Args:
         run: folder of the run, or its ``result.json``.
         lm: the LM, if it is loaded already.
         device: where to load it otherwise; None for the best there is.
+        ensemble: whether to average the prompts of a run with ``ensemble``.
 
     Raises:
-        RunError: there is no finished run, or the LM is not the one the prompt was learned for.
+        RunError: there is no finished run, the LM is not the one the prompt was learned for, or the
+            run has no ensemble.
     """
     result = Result.load(run_folder(run) / folder.RESULT)
-    return Predictor.of(result, own_lm(result, lm=lm, device=device))
+    found = result.main.ensemble if ensemble else result.main.found
+    if found is None:
+        raise RunError(
+            f"The run at {run} has no ensemble: run it anew with ensemble = 4 (--ensemble 4) and "
+            "another --out."
+        )
+    return Predictor.of(result, own_lm(result, lm=lm, device=device), found)
 
 
 def own_lm(

@@ -45,6 +45,10 @@ class Outcome:
         """The selected prompt."""
         return self.finalists[0]
 
+    def best(self, count: int) -> list[Prompt]:
+        """Returns the selected prompt and the next finalists, as many as there are."""
+        return [finalist.prompt for finalist in self.finalists[:count]]
+
     def ledger(self) -> dict[str, float]:
         """Both ledgers together, as the result shows them."""
         both = (self.search, self.selection)

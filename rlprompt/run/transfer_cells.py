@@ -73,7 +73,7 @@ class Asked:
     def cells(self, rows: Sequence[Row]) -> dict[str, Cell]:
         """Returns the cells of the rows that belong to the group."""
         tests = {
-            row.name: evaluation_on(self._test, self._prompts[row.text], self._train)
+            row.name: evaluation_on(self._test, [self._prompts[row.text]], self._train)
             for row in rows
         }
         found = {}
@@ -93,7 +93,7 @@ class Asked:
             prompt=record,
             survives=record.text == text,
             calibration=dict(zip(labels, map(float, test.bias), strict=True)),
-            train=SplitScores.of(evaluation_on([self._train], self._prompts[text], self._train)),
+            train=SplitScores.of(evaluation_on([self._train], [self._prompts[text]], self._train)),
             test=SplitScores.of(test, intervals=True),
             truncated={
                 "train": self._train.truncated,

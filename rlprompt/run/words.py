@@ -107,13 +107,13 @@ def _measure(run: Parts, settings: dict[str, Any], top: int, on_event: OnEvent) 
     empty = Prompt()
     words = [Prompt((token,)) for token in run.vocabulary.token_ids]
     _score(run, [run.train], [empty, *words], ledger, on_event, "words")
-    on_train = [evaluation_on([run.train], p, run.train) for p in [empty, *words]]
+    on_train = [evaluation_on([run.train], [p], run.train) for p in [empty, *words]]
     effects, interval_of, p = _effects(run, on_train, family=True)
     order = sorted(range(len(words)), key=lambda n: -effects[n].value)
     chosen = sorted({*order[:top], *order[-top:]})
     prompts = [empty, *(words[n] for n in chosen)]
     _score(run, run.dev, prompts, ledger, on_event, "words on dev")
-    on_dev = [evaluation_on(run.dev, p, run.train) for p in prompts]
+    on_dev = [evaluation_on(run.dev, [p], run.train) for p in prompts]
     dev_effects, _, _ = _effects(run, on_dev, interval_of=interval_of)
     dev = dict(zip(chosen, dev_effects, strict=True))
     means = np.stack([each.logprobs.mean(axis=0) for each in on_train])
@@ -185,7 +185,7 @@ def _score(
             ledger.charge(len(batch) * scorer.n_examples, Budget(run.config.budget))
             scorer.logprobs(batch, ledger)
         for prompt in batch:
-            reward = run.reward(evaluation_on(list(scorers), prompt, run.train))
+            reward = run.reward(evaluation_on(list(scorers), [prompt], run.train))
             if best is None or reward > best[0]:
                 best = reward, _text(run, prompt)
         assert best is not None

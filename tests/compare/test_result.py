@@ -8,6 +8,9 @@ import pytest
 
 from rlprompt import RunConfig, optimize
 from rlprompt.compare import folder
+from rlprompt.compare.compare import compare
+from rlprompt.compare.config import CompareConfig, Method
+from rlprompt.core.errors import RunError
 from rlprompt.core.trials import Setting
 from rlprompt.tasks.registry import load_task
 
@@ -147,3 +150,35 @@ def test_a_run_is_what_optimize_does(finished, frozen, films, tiny_lm):
             main.found.scores["test"].log_likelihood, abs=1e-5
         )
         assert tested["hash"] == found.splits["test"]["hash"]
+
+
+def test_an_ensemble_is_a_method_of_its_own(settings, frozen, tmp_path):
+    config = CompareConfig(
+        **settings | {"agents": ("random", "random+ensemble", "random+racing+ensemble")},
+        out=tmp_path / "out",
+    )
+    result = compare(config, lm=frozen)
+    rows = {row["method"]: row for row in result["runs"]}
+    assert rows["random"]["prompt"] == rows["random+ensemble"]["prompt"]
+    assert rows["random"]["forwards"] == rows["random+ensemble"]["forwards"]
+    found = {row["method"]: row["log_likelihood"] for row in result["summary"]}
+    assert found["random"] != found["random+ensemble"]
+    method = result["config"]["methods"]["random+racing+ensemble"]
+    assert method == {"agent": "random", "settings": {}, "racing": True, "ensemble": 4}
+    record = json.loads(next(tmp_path.glob("out/*/*/random+ensemble.*.json")).read_text())
+    assert record["members"] == 4
+    assert record["ensemble"][0] == record["prompt"]["text"]
+    assert 1 < len(record["ensemble"]) <= 4
+    # Going on finds everything done.
+    again = compare(config, lm=frozen)
+    assert again["runs"] == result["runs"]
+    other = CompareConfig(
+        **settings
+        | {
+            "agents": ("random+ensemble",),
+            "methods": {"random+ensemble": Method("random", ensemble=2)},
+        },
+        out=tmp_path / "out",
+    )
+    with pytest.raises(RunError, match="another members of 'random\\+ensemble'"):
+        compare(other, lm=frozen)
