@@ -100,16 +100,9 @@ def comparison(result: Result) -> Table:
     table.add_column("accuracy", justify="right", no_wrap=True)
     table.add_column("log-likelihood", justify="right", no_wrap=True)
     table.add_column("uncalibrated", justify="right", no_wrap=True)
-    searches = {result.main.agent: result.main, **result.controls}
-    rows: list[tuple[str, str, dict[str, SplitScores]]] = []
-    for name, found in result.tested.items():
-        rows.append((name, repr(found.prompt.text), found.scores))
-        together = searches[name].ensemble if name in searches else None
-        if together is not None:
-            texts = ", ".join(repr(each.text) for each in together.prompts)
-            rows.append((f"{name}, {len(together.prompts)} prompts", texts, together.scores))
-    for n, (name, text, scores) in enumerate(rows):
-        test = scores["test"]
+    for n, (name, found) in enumerate(result.tested.items()):
+        text = ", ".join(map(repr, found.texts))
+        test = found.scores["test"]
         raw = test.uncalibrated
         what = Text.assemble((name, "bold" if n == 0 else ""), "\n", (text, "dim"))
         table.add_row(

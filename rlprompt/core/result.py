@@ -120,6 +120,11 @@ class Candidate:
     calibration: dict[str, float]
     scores: dict[str, SplitScores]
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompt's text, as an ensemble has several."""
+        return (self.prompt.text,)
+
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Candidate":
         """The opposite of ``asdict``."""
@@ -141,6 +146,11 @@ class Ensemble:
     prompts: tuple[PromptRecord, ...]
     calibration: dict[str, float]
     scores: dict[str, SplitScores]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The texts of its prompts."""
+        return tuple(prompt.text for prompt in self.prompts)
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Ensemble":
@@ -240,13 +250,16 @@ class Result:
         return self.main.found.scores
 
     @property
-    def tested(self) -> dict[str, Candidate]:
-        """The prompts that were scored on test, by name, the learned one first.
+    def tested(self) -> dict[str, Candidate | Ensemble]:
+        """What was scored on test, by name, the learned prompt first.
 
         The manual one is among them only where the task has any: else it is the empty one again.
         """
-        found = {self.main.agent: self.main.found}
-        found |= {name: control.found for name, control in self.controls.items()}
+        found: dict[str, Candidate | Ensemble] = {}
+        for name, search in {self.main.agent: self.main, **self.controls}.items():
+            found[name] = search.found
+            if search.ensemble is not None:
+                found[f"{name}, {len(search.ensemble.prompts)} prompts"] = search.ensemble
         for name, baseline in self.baselines.items():
             if name != "manual" or self.manual_candidates:
                 found[f"{name} prompt"] = baseline

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rlprompt.core.errors import RLPromptError, RunError
 from rlprompt.core.prompt import Prompt
-from rlprompt.core.result import Candidate, Result, Search
+from rlprompt.core.result import Candidate, Ensemble, Result, Search
 from rlprompt.explain.decoding import decoded
 from rlprompt.explain.records import EXPLANATION
 from rlprompt.explain.records import load as load_explanation
@@ -60,7 +60,7 @@ class RunPage:
     run: str
     result: Result
     slots: tuple[tuple[str, ...], ...]
-    scored: dict[str, Candidate]
+    scored: dict[str, Candidate | Ensemble]
     score_plots: tuple[IntervalPlot, ...]
     learning: Learning
     learning_plots: tuple[Plot, ...]
@@ -155,7 +155,7 @@ def _slots(result: Result) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(next(tokens) for _ in part) for part in parts)
 
 
-def _score_plots(scored: dict[str, Candidate]) -> tuple[IntervalPlot, ...]:
+def _score_plots(scored: dict[str, Candidate | Ensemble]) -> tuple[IntervalPlot, ...]:
     found = []
     for title, label, measure in (
         ("Test log-likelihood", NATS, "log_likelihood"),
@@ -166,7 +166,7 @@ def _score_plots(scored: dict[str, Candidate]) -> tuple[IntervalPlot, ...]:
             scores = candidate.scores["test"]
             value = getattr(scores, measure)
             low, high = getattr(scores, f"{measure}_interval") or (value, value)
-            note = shortened(repr(candidate.prompt.text), LETTERS - len(name))
+            note = shortened(", ".join(map(repr, candidate.texts)), LETTERS - len(name))
             rows.append(Measured(name, note, value, low, high, strong=n == 0))
         found.append(plots.intervals(title, label, rows))
     return tuple(found)

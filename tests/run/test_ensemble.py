@@ -46,6 +46,9 @@ def test_the_best_finalists_are_scored_together(finished, together):
         assert set(search.ensemble.scores) == {"train", "dev", "test"}
         assert search.ensemble.scores["test"] != search.found.scores["test"]
     assert Result.load(config.out) == result
+    names = [config.agent, f"{config.agent}, 3 prompts", "random", "random, 3 prompts"]
+    assert [*result.tested][:4] == names
+    assert len(result.tested[names[1]].texts) == 3
 
 
 def test_its_scores_are_those_of_the_mean_of_its_prompts(together):
