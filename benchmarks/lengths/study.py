@@ -55,7 +55,7 @@ def drawn(comparison: dict) -> Figure:
             axes.set_xticks(range(len(lengths)), [str(length) for length in lengths])
             axes.set_xlabel("rows of the soft prompt")
             axes.set_ylabel(title)
-        panels[0].legend(fontsize=8, title="start")
+        panels[1].legend(fontsize=8, title="start", loc="upper right")
     return figure
 
 
