@@ -57,6 +57,7 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
     ] = False,
@@ -68,9 +69,17 @@ def _root(
         format="%(message)s",
         handlers=[RichHandler(console=err, show_time=False, show_path=False)],
     )
-    steps.handlers = [_Steps()]
+    shown, level = _Steps(), steps.level
+    steps.addHandler(shown)
     steps.setLevel(logging.INFO)
     steps.propagate = False
+
+    # Whoever calls the command from Python gets the logger back as it was.
+    @context.call_on_close
+    def _silence() -> None:
+        steps.removeHandler(shown)
+        steps.setLevel(level)
+        steps.propagate = True
 
 
 @app.command("list")

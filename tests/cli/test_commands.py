@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from rlprompt.agents.protocol import AGENTS
+from rlprompt.core.events import steps
 from rlprompt.core.version import __version__
 from rlprompt.tuning.protocol import TUNERS
 
@@ -177,3 +178,12 @@ def test_python_dash_m():
         check=True,
     )
     assert done.stdout == f"rlprompt {__version__}\n"
+
+
+def test_what_is_done_is_told_by_a_command_and_by_nothing_after_it(rlprompt, capsys):
+    before = list(steps.handlers), steps.level, steps.propagate
+    assert rlprompt("list", "tasks")[0] == 0
+    assert rlprompt("list", "nothing")[0] == 2
+    assert (list(steps.handlers), steps.level, steps.propagate) == before
+    steps.info("loading what a Python program loads ...")
+    assert capsys.readouterr() == ("", "")

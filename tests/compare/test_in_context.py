@@ -71,7 +71,7 @@ def test_the_very_text(task, frozen, tiny_lm):
     assert found.question.template.render({"text": "dreary"}, found.text) == (
         "dull It was bad\n\nfine It was good\n\ndreary It was"
     )
-    assert found.question.max_prompt_tokens == len(found.prompt)
+    assert found.question.max_prompt_tokens == len(found.prompts[0])
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_toml_file_gives_what_python_gives(tmp_path, tiny_lm):
     )
     outcome = config.outcome()
     assert json.loads(json.dumps(outcome)) == outcome
-    left_out = {"out", "threads", "data_root", "family", "pieces"}
+    left_out = {"out", "threads", "data_root", "family", "pieces", "ensemble"}
     assert {*outcome} == {f.name for f in fields(RunConfig)} - left_out
     again = RunConfig.parse(json.loads(json.dumps(outcome)))
     assert again.outcome() == outcome
