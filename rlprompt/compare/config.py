@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -94,6 +94,14 @@ class Method:
                 f"settings of the method {name!r} must be a table, not {values['settings']!r}."
             )
         return cls(**values)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns JSON values; an ensemble only where it is one."""
+        settings = as_json(self.settings)
+        if self.tuner:
+            return {"tuner": self.tuner, "settings": settings}
+        found = {"agent": self.agent, "settings": settings, "racing": self.racing}
+        return found | ({"ensemble": self.ensemble} if self.ensemble > 1 else {})
 
 
 @dataclass(frozen=True)
@@ -299,24 +307,10 @@ class CompareConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the whole configuration as JSON values."""
-        tuners = {
-            name: {
-                "tuner": (method := self.method(name)).tuner,
-                "settings": as_json(method.settings),
-            }
-            for name in self.tuners
-        }
+        tuners = {name: self.method(name).to_json() for name in self.tuners}
         return {
             "tasks": list(self.tasks),
-            "methods": {
-                name: {
-                    "agent": (method := self.method(name)).agent,
-                    "settings": as_json(method.settings),
-                    "racing": method.racing,
-                    **({"ensemble": method.ensemble} if method.ensemble > 1 else {}),
-                }
-                for name in self.agents
-            },
+            "methods": {name: self.method(name).to_json() for name in self.agents},
             **({"tuners": tuners} if tuners else {}),
             "fixed": list(self.fixed),
             "budgets": list(self.budgets),
@@ -329,11 +323,11 @@ class CompareConfig:
 
 def variant(name: str) -> Method:
     """Returns the method that a name stands for which is not among the methods."""
-    agent, racing, ensemble = name, False, 1
-    while agent.endswith((RACING, ENSEMBLE)):
-        racing, ensemble = (True, ensemble) if agent.endswith(RACING) else (racing, MEMBERS)
-        agent = agent.removesuffix(RACING if agent.endswith(RACING) else ENSEMBLE)
-    return Method(agent, racing=racing, ensemble=ensemble)
+    if name.endswith(RACING):
+        return replace(variant(name.removesuffix(RACING)), racing=True)
+    if name.endswith(ENSEMBLE):
+        return replace(variant(name.removesuffix(ENSEMBLE)), ensemble=MEMBERS)
+    return Method(name)
 
 
 def _list_of(name: str, value: Any, kind: type[T]) -> Sequence[T]:

@@ -105,6 +105,11 @@ class PromptRecord:
     tokens: tuple[str, ...]
     retokenizes: bool
 
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "PromptRecord":
+        """The opposite of ``asdict``."""
+        return cls(**{k: _pair(v) for k, v in value.items()})
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -128,9 +133,9 @@ class Candidate:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Candidate":
         """The opposite of ``asdict``."""
-        prompt = {k: _pair(v) for k, v in value["prompt"].items()}
+        prompt = PromptRecord.from_json(value["prompt"])
         scores = {k: SplitScores.from_json(v) for k, v in value["scores"].items()}
-        return cls(PromptRecord(**prompt), dict(value["calibration"]), scores)
+        return cls(prompt, dict(value["calibration"]), scores)
 
 
 @dataclass(frozen=True)
@@ -155,9 +160,9 @@ class Ensemble:
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> "Ensemble":
         """The opposite of ``asdict``."""
-        prompts = (PromptRecord(**{k: _pair(v) for k, v in p.items()}) for p in value["prompts"])
+        prompts = tuple(map(PromptRecord.from_json, value["prompts"]))
         scores = {k: SplitScores.from_json(v) for k, v in value["scores"].items()}
-        return cls(tuple(prompts), dict(value["calibration"]), scores)
+        return cls(prompts, dict(value["calibration"]), scores)
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from rlprompt.compare.config import variant
+from rlprompt.compare.config import Method, variant
 from rlprompt.core.result import Result
 from rlprompt.run.config import RunConfig, as_json
 
@@ -43,8 +43,8 @@ def compare_command(config: Mapping[str, Any], folder: Path) -> tuple[str, str]:
     values = {key: value for key, value in config.items() if key not in ("methods", "run")}
     own = {**config["methods"], **config.get("tuners", {})}
     values |= {"agents": list(config["methods"]), "tuners": list(config.get("tuners", {}))}
-    plain = {name: _plain_agent(name) for name in values["agents"]}
-    plain |= {name: {"tuner": name, "settings": {}} for name in values["tuners"]}
+    plain = {name: variant(name).to_json() for name in values["agents"]}
+    plain |= {name: Method(tuner=name).to_json() for name in values["tuners"]}
     named = {name: method for name, method in own.items() if plain[name] != method}
     run = {
         name: value
@@ -65,13 +65,6 @@ def compare_command(config: Mapping[str, Any], folder: Path) -> tuple[str, str]:
     for name, value in run.items():
         words += _flag(name, value)
     return shlex.join([*words, "--out", str(folder)]), ""
-
-
-def _plain_agent(name: str) -> dict[str, Any]:
-    """Returns the method that a comparison takes a name for that is not among its methods."""
-    method = variant(name)
-    found = {"agent": method.agent, "settings": {}, "racing": method.racing}
-    return found | ({"ensemble": method.ensemble} if method.ensemble > 1 else {})
 
 
 def _defaults(config: type[RunConfig]) -> dict[str, Any]:

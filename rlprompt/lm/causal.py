@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -147,12 +148,10 @@ class CausalLM:
         rows = CausalRows(self._inputs(template, verbalizer, examples, room))
         if model is not None:
             return RowScorer(model, rows, len(verbalizer), prompt, causal_forward)
+        packs = partial(self._can_pack, rows.inputs.longest)
         if soft_tokens and all(rows.inputs.left):
-            scorer: RowScorer = KeptLeftScorer(self.model, rows, len(verbalizer), prompt)
-        else:
-            scorer = RowScorer(self.model, rows, len(verbalizer), prompt, causal_forward)
-        scorer.reads_bundles = self._can_pack(rows.inputs.longest)
-        return scorer
+            return KeptLeftScorer(self.model, rows, len(verbalizer), prompt, packs)
+        return RowScorer(self.model, rows, len(verbalizer), prompt, causal_forward, packs)
 
     def _inputs(
         self,

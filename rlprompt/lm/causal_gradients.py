@@ -1,6 +1,6 @@
 """Label scores of a causal LM that can be differentiated."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -84,10 +84,15 @@ class KeptLeftScorer(RowScorer):
     """
 
     def __init__(
-        self, model: torch.nn.Module, rows: CausalRows, n_labels: int, prompt: Prompt
+        self,
+        model: torch.nn.Module,
+        rows: CausalRows,
+        n_labels: int,
+        prompt: Prompt,
+        reads_bundles: Callable[[], bool],
     ) -> None:
         """Keeps what it is given; every example has something left of the prompt."""
-        super().__init__(model, rows, n_labels, prompt, causal_forward)
+        super().__init__(model, rows, n_labels, prompt, causal_forward, reads_bundles)
         self._causal = rows
         self._kept: dict[int, KeysValues] = {}
 

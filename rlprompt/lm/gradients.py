@@ -67,16 +67,16 @@ Forward = Callable[[Any, torch.Tensor, torch.Tensor, Sequence[Row]], torch.Tenso
 
 
 class RowScorer:
-    """Implements :class:`rlprompt.lm.protocol.GradientScorer` for all families.
-
-    Attributes:
-        reads_bundles: whether ``forward`` takes rows that are bundles (see ``bundles``).
-    """
-
-    reads_bundles = False
+    """Implements :class:`rlprompt.lm.protocol.GradientScorer` for all families."""
 
     def __init__(
-        self, model: torch.nn.Module, rows: Rows, n_labels: int, prompt: Prompt, forward: Forward
+        self,
+        model: torch.nn.Module,
+        rows: Rows,
+        n_labels: int,
+        prompt: Prompt,
+        forward: Forward,
+        reads_bundles: Callable[[], bool] = lambda: False,
     ) -> None:
         """Keeps what it is given.
 
@@ -86,12 +86,15 @@ class RowScorer:
             n_labels: number of labels.
             prompt: tokens in the place of the prompt where no soft prompt is given.
             forward: runs the model.
+            reads_bundles: finds out whether ``forward`` takes rows that are bundles (see
+                ``bundles``), which a training never asks.
         """
         self.model = model
         self._rows = rows
         self._n_labels = n_labels
         self._prompt = prompt
         self.forward = forward
+        self.reads_bundles = reads_bundles
 
     @property
     def n_examples(self) -> int:

@@ -209,7 +209,7 @@ class MultiTaskPredictor:
             rows += own
             softs += [soft] * len(own)
             owners += [name] * len(own)
-        together = all(scorer.reads_bundles for scorer in scorers.values())
+        together = all(scorer.reads_bundles() for scorer in scorers.values())
         bundles = bundle(rows, softs, together=together, most=BATCH_TOKENS)
         forward = next(iter(scorers.values())).forward if scorers else None
         found: dict[int, torch.Tensor] = {}
