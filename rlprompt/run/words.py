@@ -44,6 +44,7 @@ _FIXED: Mapping[str, Any] = {
     "seed": 0,
     "length": 1,
     "racing": False,
+    "ensemble": 1,
     "test_limit": None,
     "manual_prompts": (),
 }
@@ -70,7 +71,7 @@ def word_effects(
 
     Args:
         config: task, LM, vocabulary, reward and folder. Agent, controls, budget, seed, length,
-            racing, test limit and manual prompts have no say.
+            racing, ensemble, test limit and manual prompts have no say.
         task: a task made in Python, in place of ``config.task``.
         lm: a loaded LM, in place of ``config.lm``.
         top: words at each end that are scored on dev.
