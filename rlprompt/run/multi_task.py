@@ -26,7 +26,7 @@ from rlprompt.tuning.rows import FILE, TENSOR
 
 #: Tokens a forward, padding included: as many as keep a processor's products busy.
 BATCH_TOKENS = 1024
-#: Padding a forward: more costs more than another forward does. 32 to 128 did equally well.
+#: Tokens of padding a forward: more costs more than another forward does.
 MOST_PADDING = 64
 
 
