@@ -19,6 +19,16 @@ def calibrated_log_likelihood(evaluation: Evaluation) -> float:
     return float(gold_logprobs(evaluation.calibrated, evaluation.gold).mean())
 
 
+def calibrated_probability(evaluation: Evaluation) -> float:
+    """Mean probability of the right label after calibration; range [0, 1].
+
+    What a classifier that draws its label from the calibrated distribution gets right. A confident
+    mistake costs no more than 1, where the log-likelihood's price has no bound, so with few
+    examples one of them cannot decide, and the best of many prompts is more often a good one.
+    """
+    return float(np.exp(gold_logprobs(evaluation.calibrated, evaluation.gold)).mean())
+
+
 def log_likelihood(evaluation: Evaluation) -> float:
     """Mean log-probability of the right label, uncalibrated; range (-inf, 0], in nats."""
     return float(gold_logprobs(evaluation.logprobs, evaluation.gold).mean())

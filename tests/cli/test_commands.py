@@ -11,6 +11,7 @@ import pytest
 from rlprompt.agents.protocol import AGENTS
 from rlprompt.core.events import steps
 from rlprompt.core.version import __version__
+from rlprompt.rewards import REWARDS
 from rlprompt.tuning.protocol import TUNERS
 
 FLAGS = ("--shots", 4, "--budget", 400, "--length", 3, "--test-limit", 20)
@@ -150,7 +151,7 @@ def test_a_dry_run_shows_the_cost_scores_nothing_and_loads_no_torch(films, tmp_p
         ("lms", ["minilm-mlm", "smollm2"]),
         ("agents", sorted(AGENTS)),
         ("tuners", sorted(TUNERS)),
-        ("rewards", ["accuracy", "calibrated_log_likelihood", "log_likelihood", "piecewise_gap"]),
+        ("rewards", sorted(REWARDS)),
         ("envs", [f"rlprompt/{n}-v0" for n in ("EditPlanted", "EditPrompt", "Planted", "Prompt")]),
     ],
 )

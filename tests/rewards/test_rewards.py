@@ -18,6 +18,7 @@ from rlprompt.rewards import REWARDS
 from rlprompt.rewards.functions import (
     accuracy,
     calibrated_log_likelihood,
+    calibrated_probability,
     log_likelihood,
     piecewise_gap,
 )
@@ -51,6 +52,8 @@ def test_calibrated_rewards_by_hand():
     first, second = 9 / math.sqrt(13.5), 1.5 / math.sqrt(13.5)
     expected = (math.log(first / (1 + first)) + math.log(1 / (1 + second))) / 2
     assert calibrated_log_likelihood(BIASED) == pytest.approx(expected)
+    probabilities = [first / (1 + first), 1 / (1 + second)]
+    assert calibrated_probability(BIASED) == pytest.approx(sum(probabilities) / 2)
     assert accuracy(BIASED) == 1.0
     assert correct(BIASED.logprobs, BIASED.gold).tolist() == [1.0, 0.0]
 
@@ -68,6 +71,13 @@ def test_a_bias_fitted_elsewhere_is_used():
     np.testing.assert_allclose(moved.calibrated, log_softmax(BIASED.logprobs - [1.0, -1.0]))
     same = Evaluation(BIASED.logprobs, BIASED.gold, np.zeros(2))
     assert calibrated_log_likelihood(same) == pytest.approx(log_likelihood(BIASED))
+
+
+def test_one_confident_mistake_costs_a_probability_an_example_at_most():
+    sure = Evaluation(log_softmax(np.asarray([[0.0, 40.0]] + [[3.0, 0.0]] * 9)), np.zeros(10, int))
+    sure = Evaluation(sure.logprobs, sure.gold, np.zeros(2))
+    assert calibrated_log_likelihood(sure) < -4
+    assert calibrated_probability(sure) == pytest.approx(0.9 / (1 + math.exp(-3)), abs=1e-6)
 
 
 def test_calibration_of_one_example_leaves_nothing():
@@ -96,6 +106,7 @@ def test_ranges(evaluation):
     assert log_likelihood(evaluation) <= 1e-12
     assert calibrated_log_likelihood(evaluation) <= 1e-12
     assert 0 <= accuracy(evaluation) <= 1
+    assert 0 <= calibrated_probability(evaluation) <= 1
     assert -180 <= piecewise_gap(evaluation) <= 200
     assert all(math.isfinite(REWARDS.get(name)(evaluation)) for name in REWARDS)
 
