@@ -14,6 +14,9 @@ def export(
     run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
     to: Annotated[str, typer.Option(help="Format: see rlprompt list exports.")],
     out_: Annotated[Path, typer.Option("--out", help="File or folder to write.")],
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="All prompts of a run with --ensemble, averaged.")
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Replace a file that no export wrote.")
     ] = False,
@@ -39,6 +42,7 @@ def export(
         run,
         to,
         out_,
+        ensemble=ensemble,
         force=force,
         check=check,
         data_root=data_root,

@@ -126,6 +126,11 @@ class Candidate:
     scores: dict[str, SplitScores]
 
     @property
+    def prompts(self) -> tuple[PromptRecord, ...]:
+        """The prompt, as an ensemble has several."""
+        return (self.prompt,)
+
+    @property
     def texts(self) -> tuple[str, ...]:
         """The prompt's text, as an ensemble has several."""
         return (self.prompt.text,)
@@ -253,6 +258,20 @@ class Result:
     def scores(self) -> dict[str, SplitScores]:
         """The learned prompt's scores by split."""
         return self.main.found.scores
+
+    def learned(self, *, ensemble: bool = False) -> Candidate | Ensemble:
+        """Returns what the run's own agent came to: its prompt, or its ensemble.
+
+        Raises:
+            RunError: the run has no ensemble.
+        """
+        found = self.main.ensemble if ensemble else self.main.found
+        if found is None:
+            raise RunError(
+                "The run has no ensemble: run it anew with ensemble = 4 (--ensemble 4) and another "
+                "--out."
+            )
+        return found
 
     @property
     def tested(self) -> dict[str, Candidate | Ensemble]:

@@ -47,6 +47,21 @@ class LMSource:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One prompt of an ensemble.
+
+    Attributes:
+        prompt: exact text.
+        ids: its token ids.
+        input: the template with the prompt in it, as in :class:`Artifact`.
+    """
+
+    prompt: str
+    ids: tuple[int, ...]
+    input: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Artifact:
     """What is exported.
 
@@ -66,6 +81,8 @@ class Artifact:
         lm: the LM.
         scores: of the prompt, calibrated, by split: accuracy, log_likelihood and their intervals.
         examples: labelled examples of dev to check with; none where the data are gone.
+        others: further prompts of an ensemble; the labels' log-probabilities under all of them are
+            averaged before the bias is taken off.
     """
 
     task: str
@@ -80,6 +97,12 @@ class Artifact:
     lm: LMSource
     scores: Mapping[str, Mapping[str, Any]]
     examples: tuple[Example, ...] = ()
+    others: tuple[Member, ...] = ()
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """All prompts, one where it is no ensemble."""
+        return (Member(self.prompt, self.ids, self.input), *self.others)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,14 +130,17 @@ class Artifact:
             "calibration": dict(self.calibration),
             "lm": {**asdict(self.lm), "options": dict(self.lm.options)},
             "scores": {name: dict(scores) for name, scores in self.scores.items()},
+            **({"others": [asdict(each) for each in self.others]} if self.others else {}),
         }
 
     def described(self) -> str:
         """Returns in a few lines what the text alone does not say."""
         words = "; ".join(f"{k}: {', '.join(map(repr, v))}" for k, v in self.words.items())
         bias = ", ".join(f"{label} {bias:+.4f}" for label, bias in self.calibration.items())
+        inputs = " and ".join(repr(shown(each.input)) for each in self.members)
+        averaged = ", predictions averaged," if self.others else ""
         return (
-            f"input {shown(self.input)!r} for {self.lm.described}; label words {words}; "
+            f"input {inputs}{averaged} for {self.lm.described}; label words {words}; "
             f"calibration (nats, taken off each label's log-probability): {bias}"
         )
 
@@ -140,22 +166,35 @@ def read_facts(facts: Any) -> Artifact:
             calibration=facts["calibration"],
             lm=LMSource(**facts["lm"]),
             scores=facts["scores"],
+            others=tuple(
+                Member(each["prompt"], tuple(each["ids"]), tuple(each["input"]))
+                for each in facts.get("others", ())
+            ),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise RunError(f"The facts about the prompt are damaged: {error!r}.") from error
 
 
-def artifact_of(result: Result, examples: tuple[Example, ...] = ()) -> Artifact:
-    """Collects what is exported of a run's result."""
-    template, found = Template(**result.template), result.main.found
+def artifact_of(
+    result: Result, examples: tuple[Example, ...] = (), *, ensemble: bool = False
+) -> Artifact:
+    """Collects what is exported of a run's result: of its prompt, or of its ensemble.
+
+    Raises:
+        RunError: the run has no ensemble.
+    """
+    template, found = Template(**result.template), result.learned(ensemble=ensemble)
     prefix = _answer_prefix(template, result.lm["family"])
+    first, *others = (
+        Member(each.text, each.ids, filled(template, each.text)) for each in found.prompts
+    )
     return Artifact(
         task=result.task["name"],
         language=result.task["language"],
-        prompt=found.prompt.text,
-        ids=found.prompt.ids,
+        prompt=first.prompt,
+        ids=first.ids,
         template=template,
-        input=filled(template, found.prompt.text),
+        input=first.input,
         fields=template.fields,
         words={
             label: tuple(prefix + word for word in result.verbalizer[label])
@@ -165,6 +204,7 @@ def artifact_of(result: Result, examples: tuple[Example, ...] = ()) -> Artifact:
         lm=_lm_source(result),
         scores={name: _scores(split) for name, split in found.scores.items()},
         examples=examples,
+        others=tuple(others),
     )
 
 

@@ -56,6 +56,7 @@ def export(
     to: str,
     out: str | Path,
     *,
+    ensemble: bool = False,
     force: bool = False,
     check: bool = True,
     data_root: Path | None = None,
@@ -69,6 +70,7 @@ def export(
         run: folder of a finished run, or its ``result.json``.
         to: name of the format, see ``rlprompt list exports``.
         out: file or folder to write.
+        ensemble: whether all prompts of a run with ``ensemble`` are written, to be averaged.
         force: whether a file that no export wrote may be replaced.
         check: whether it is read back.
         data_root: what ``{data_root}`` stands for in a task's ``.toml`` file.
@@ -79,12 +81,17 @@ def export(
     Raises:
         ConfigError: unknown format.
         ExportError: the format cannot hold this prompt, or the place is taken.
-        RunError: there is no finished run, or its LM has changed.
+        RunError: there is no finished run, it has no ensemble, or its LM has changed.
     """
     exporter = make_exporter(to)
     result = read_run(run)
     examples, note = examples_of(result, data_root)
-    artifact = artifact_of(result, examples)
+    artifact = artifact_of(result, examples, ensemble=ensemble)
+    if artifact.others and not getattr(exporter, "ensembles", False):
+        raise ExportError(
+            f"{to} holds one prompt, and this is an ensemble of {len(artifact.members)}: export it "
+            "to python or json, or its first prompt alone, without --ensemble."
+        )
     exporter.accept(artifact)
 
     @cache

@@ -57,6 +57,10 @@ class Exporter(Protocol):
     """One format. A class without arguments."""
 
     @property
+    def ensembles(self) -> bool:
+        """Whether it holds several prompts whose predictions are averaged."""
+
+    @property
     def target(self) -> Target:
         """What reads it back."""
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 
-from rlprompt.core.evaluation import calibrate
-from rlprompt.core.prompt import Prompt
+from rlprompt.core.evaluation import calibrate, pool
 from rlprompt.core.result import Result
 from rlprompt.export.artifact import Artifact
-from rlprompt.export.inputs import shown
+from rlprompt.export.asking import joined
 from rlprompt.export.protocol import ExportError, Reading
 from rlprompt.lm.causal import CausalLM
 from rlprompt.lm.masked import MaskedLM
@@ -29,17 +28,20 @@ def readings(
     import numpy as np
 
     template = artifact.template
-    prompt = prompt_of(lm.tokenizer, template, artifact.prompt)
+    texts = [each.prompt for each in artifact.members]
+    prompts = [prompt_of(lm.tokenizer, template, text) for text in texts]
     verbalizer = Verbalizer.of(artifact.labels, result.verbalizer)
-    scorer = lm.bind(template, verbalizer, examples, max_prompt_tokens=len(prompt))
+    scorer = lm.bind(template, verbalizer, examples, max_prompt_tokens=max(map(len, prompts)))
     if scorer.truncated:
         raise ExportError(f"{scorer.truncated} of the texts do not fit the LM's context.")
     bias = np.asarray([artifact.calibration[label] for label in artifact.labels])
-    scores = calibrate(scorer.choice_logprobs([prompt])[0], bias)
+    scores = calibrate(pool([*scorer.choice_logprobs(prompts)]), bias)
     return [
         Reading(
-            shown(template.render_around_mask(example.fields, artifact.prompt)),
-            _ids(lm, artifact, verbalizer, example, prompt),
+            *joined(
+                [template.render_around_mask(example.fields, text) for text in texts],
+                [_ids(lm, artifact, verbalizer, example, text) for text in texts],
+            ),
             dict(zip(artifact.labels, map(float, row), strict=True)),
         )
         for example, row in zip(examples, scores, strict=True)
@@ -47,10 +49,11 @@ def readings(
 
 
 def _ids(
-    lm: FrozenLM, artifact: Artifact, verbalizer: Verbalizer, example: Example, prompt: Prompt
+    lm: FrozenLM, artifact: Artifact, verbalizer: Verbalizer, example: Example, text: str
 ) -> tuple[int, ...]:
-    """Returns the ids that the LM is given for an example."""
+    """Returns the ids that the LM is given for an example with a prompt."""
     template = artifact.template
+    prompt = prompt_of(lm.tokenizer, template, text)
     if isinstance(lm, CausalLM):
         left, right = template.split(example.fields)
         encode = lm.tokenizer.encode
@@ -66,6 +69,6 @@ def _ids(
         )
         return inputs.row(0, prompt, 1)[0]
     if isinstance(lm, Seq2SeqLM):
-        (text,) = template.render_around_mask(example.fields, artifact.prompt)
-        return (*lm.tokenizer.start_ids, *lm.tokenizer.encode(text), *lm.tokenizer.end_ids)
+        (whole,) = template.render_around_mask(example.fields, text)
+        return (*lm.tokenizer.start_ids, *lm.tokenizer.encode(whole), *lm.tokenizer.end_ids)
     raise ExportError(f"What {type(lm).__name__} reads cannot be compared with other tools.")

@@ -80,15 +80,14 @@ class Predictor:
     ) -> "Predictor":
         """Makes the predictor of a result's learned prompt, or of others of its prompts."""
         found = found or result.main.found
-        prompts = found.prompts if isinstance(found, Ensemble) else (found.prompt,)
         return cls(
             lm,
             template=Template(**result.template),
             labels=result.task["labels"],
             words=result.verbalizer,
-            text=prompts[0].text,
+            text=found.prompts[0].text,
             calibration=found.calibration,
-            others=[each.text for each in prompts[1:]],
+            others=[each.text for each in found.prompts[1:]],
         )
 
     def predict(self, texts: Sequence[str | Mapping[str, str]]) -> list[Prediction]:
@@ -174,12 +173,7 @@ def load(
             run has no ensemble.
     """
     result = Result.load(run_folder(run) / folder.RESULT)
-    found = result.main.ensemble if ensemble else result.main.found
-    if found is None:
-        raise RunError(
-            f"The run at {run} has no ensemble: run it anew with ensemble = 4 (--ensemble 4) and "
-            "another --out."
-        )
+    found = result.learned(ensemble=ensemble)
     return Predictor.of(result, own_lm(result, lm=lm, device=device), found)
 
 

@@ -22,15 +22,23 @@ def run_of(films, tmp_path_factory):
     """Returns a function that gives the folder of a finished run of an LM of an architecture."""
     made = {}
 
-    def make(architecture):
-        if architecture not in made:
+    def make(architecture, ensemble=1):
+        key = (architecture, ensemble)
+        if key not in made:
             lm = save_tiny(tmp_path_factory.mktemp("lm") / architecture, architecture)
             out = tmp_path_factory.mktemp("runs") / architecture
             template = TEMPLATES[architecture]
-            settled = RunConfig(task=str(films), lm=str(lm), template=template, **SETTINGS, out=out)
+            settled = RunConfig(
+                task=str(films),
+                lm=str(lm),
+                template=template,
+                ensemble=ensemble,
+                **SETTINGS,
+                out=out,
+            )
             optimize(settled)
-            made[architecture] = out
-        return made[architecture]
+            made[key] = out
+        return made[key]
 
     return make
 

@@ -8,11 +8,14 @@ import sys
 import pytest
 
 import rlprompt
+from rlprompt.core.errors import RunError
 from rlprompt.export.export import N_CHECKED, export
 from rlprompt.export.protocol import EXPORTS, ExportError, make_exporter
 
 #: Read back in this process. The others may warn, and may change what other tests rely on.
 HERE = {"text", "json", "chat", "python", "model-card", "peft"}
+#: As many prompts are averaged where a run is asked for it.
+MEMBERS = 2
 #: What every family can be exported to.
 ANY = ("text", "json", "python", "model-card")
 
@@ -63,6 +66,53 @@ def test_the_file_itself_states_lm_words_and_calibration(name, run_of, tmp_path)
 @pytest.mark.parametrize("name", ANY)
 def test_other_families_and_several_slots(architecture, name, run_of, read_here, tmp_path):
     assert passed(read_here(run_of(architecture), name, tmp_path / "exported"))
+
+
+@pytest.mark.parametrize("architecture", ["llama", "bert", "t5"])
+@pytest.mark.parametrize("name", ["json", "python"])
+def test_an_ensemble(architecture, name, run_of, read_here, tmp_path):
+    run = run_of(architecture, ensemble=MEMBERS)
+    out = tmp_path / "exported.py"
+    found = read_here(run, name, out, ensemble=True)
+    assert passed(found)
+    result = rlprompt.Result.load(run)
+    together = result.main.ensemble
+    assert together is not None
+    assert [each.prompt for each in found.artifact.members] == [*together.texts]
+    assert len({*together.texts}) == MEMBERS
+    assert found.artifact.calibration == together.calibration
+    assert found.artifact.scores["test"]["accuracy"] == together.scores["test"].accuracy
+    for text in together.texts:
+        assert repr(text)[1:-1] in out.read_text(encoding="utf-8")
+    # What one prompt says is something else.
+    alone = read_here(run, name, tmp_path / "alone")
+    assert passed(alone)
+    assert alone.artifact.calibration != together.calibration
+
+
+@pytest.mark.parametrize("name", sorted({*EXPORTS} - {"json", "python"}))
+def test_a_format_of_one_prompt_refuses_an_ensemble(name, run_of, tmp_path):
+    with pytest.raises(ExportError, match=f"ensemble of {MEMBERS}: export it to python or json"):
+        export(run_of("llama", ensemble=MEMBERS), name, tmp_path / "out", ensemble=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_an_ensemble_says_how_to_get_one(run_of, tmp_path):
+    with pytest.raises(RunError, match="has no ensemble: run it anew with ensemble = 4"):
+        export(run_of("llama"), "json", tmp_path / "out", ensemble=True)
+
+
+def test_the_python_file_of_an_ensemble_averages(run_of, tmp_path):
+    out, run = tmp_path / "classify.py", run_of("llama", ensemble=MEMBERS)
+    found = export(run, "python", out, check=False, ensemble=True)
+    text = found.artifact.examples[0].fields["text"]
+    done = subprocess.run(
+        [sys.executable, "-I", out, text], capture_output=True, text=True, check=True
+    )
+    [wanted] = rlprompt.load(run, device="cpu", ensemble=True).predict([text])
+    assert done.stdout.splitlines()[1:] == [
+        f"{name}\t{p:.4f}" for name, p in wanted.probabilities.items()
+    ]
 
 
 @pytest.mark.parametrize(

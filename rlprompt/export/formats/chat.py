@@ -30,6 +30,7 @@ class ChatFile:
     """
 
     target: PythonLibrary = TRANSFORMERS
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses LMs that do not go on with a text."""

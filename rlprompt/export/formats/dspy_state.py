@@ -33,6 +33,7 @@ class DspyState:
     """
 
     target: PythonLibrary = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses templates with a mask: DSPy's LMs answer after a text."""

@@ -22,6 +22,7 @@ class JsonFile:
     """The facts, as :meth:`rlprompt.export.artifact.Artifact.facts` has them."""
 
     target: PythonLibrary = TRANSFORMERS
+    ensembles: bool = True
 
     def accept(self, artifact: Artifact) -> None:
         """Accepts everything."""
@@ -35,4 +36,4 @@ class JsonFile:
         artifact = read_facts(json.loads(path.read_text(encoding="utf-8")))
         lm = PlainLM(artifact)
         for fields in examples:
-            yield lm.read(render(artifact.input, fields))
+            yield lm.read_all([render(each.input, fields) for each in artifact.members])

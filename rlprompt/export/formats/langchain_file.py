@@ -23,6 +23,7 @@ class LangChainFile:
     """A ``PromptTemplate``; LM, label words and calibration stand in its metadata."""
 
     target: PythonLibrary = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses templates with a mask: LangChain's models go on with a text."""

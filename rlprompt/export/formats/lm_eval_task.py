@@ -68,6 +68,7 @@ class LmEvalTask:
     """
 
     target: PythonLibrary = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses what the harness does not ask, and a task without examples."""
@@ -135,7 +136,7 @@ class LmEvalTask:
         for sample in samples:
             scores = torch.tensor([float(each[0][0]) for each in sample["resps"]])
             text = sample["arguments"][0][0]
-            reading = lm.reading([text], asked.tok_encode(text), scores)
+            reading = lm.reading(text, asked.tok_encode(text), scores)
             gold = reading.logprobs[labels[sample["doc"][GOLD]]]
             # What the task's own function makes of them is calibrated as well.
             assert abs(sample["log_likelihood"] - gold) < 1e-5, (sample["log_likelihood"], gold)

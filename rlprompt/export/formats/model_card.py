@@ -60,6 +60,7 @@ class ModelCard:
     """Front matter with the scores, a page for people, and the facts as JSON."""
 
     target: PythonLibrary = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Accepts everything."""

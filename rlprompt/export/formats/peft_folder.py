@@ -29,6 +29,7 @@ class PeftFolder:
     """``adapter_config.json``, ``adapter_model.safetensors`` and the facts."""
 
     target: PythonLibrary = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses prompts that do not come first."""
@@ -89,7 +90,7 @@ class PeftFolder:
                     logits = logits[len(prompt) + len(ids) - 1 : -1].log_softmax(-1)
                     found.append(logits.gather(1, torch.tensor(answer)[:, None]).sum())
             text = tokenizer.decode(prompt, clean_up_tokenization_spaces=False) + rest
-            yield lm.reading([text], [*prompt, *ids], torch.stack(found))
+            yield lm.reading(text, [*prompt, *ids], torch.stack(found))
 
 
 def _rest(artifact: Artifact) -> str:

@@ -36,6 +36,7 @@ class PromptfooFile:
     """
 
     target: Program = TARGET
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses templates with a mask: providers answer after a text."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from rlprompt.core.files import write_text
 from rlprompt.export import plain
 from rlprompt.export.artifact import Artifact
-from rlprompt.export.inputs import shown
+from rlprompt.export.asking import joined
+from rlprompt.export.inputs import render
 from rlprompt.export.protocol import ExportError, Fields, Reading
 from rlprompt.export.targets import TRANSFORMERS, PythonLibrary
 
@@ -37,8 +38,8 @@ if __name__ == "__main__":
 _BODY = """
 # Where the LM is: change it if the same LM lies elsewhere.
 LOCATION, DTYPE, OPTIONS = {location!r}, {dtype!r}, {options!r}
-# The template with the learned prompt in it{around}; a format string.
-INPUT = {input!r}
+# The template with the learned prompt in it{around}; a format string.{averaged}
+INPUTS = {inputs!r}
 # Label words, and the bias of each label in nats.
 WORDS = {words!r}
 CALIBRATION = {calibration!r}
@@ -48,9 +49,15 @@ _TAIL = '''
 def predict(**fields: str) -> dict[str, float]:
     """Returns the calibrated log-probability of each label for one input."""
     model, tokenizer = classifier()
-    ids = encode(tokenizer, [text.format_map(fields) for text in INPUT])
     words = [word for label in WORDS for word in WORDS[label]]
-    return label_logprobs(word_logprobs(model, tokenizer, ids, words), WORDS, CALIBRATION)
+    found = [word_logprobs(model, tokenizer, ids, words) for ids in read(**fields)]
+    return label_logprobs(torch.stack(found), WORDS, CALIBRATION)
+
+
+def read(**fields: str) -> list[list[int]]:
+    """Returns the ids that the LM reads for one input, with each prompt."""
+    texts = [[text.format_map(fields) for text in each] for each in INPUTS]
+    return [encode(classifier()[1], each) for each in texts]
 
 
 @cache
@@ -75,6 +82,7 @@ class PythonFile:
     """Constants, then the code of :mod:`rlprompt.export.plain` for the LM's family."""
 
     target: PythonLibrary = TRANSFORMERS
+    ensembles: bool = True
 
     def accept(self, artifact: Artifact) -> None:
         """Refuses what plain transformers has no short code for."""
@@ -101,7 +109,8 @@ class PythonFile:
             dtype=artifact.lm.dtype,
             options=dict(artifact.lm.options),
             around=", before and after the mask" if artifact.template.has_mask else "",
-            input=list(artifact.input),
+            averaged=" Predictions are averaged." if artifact.others else "",
+            inputs=[list(each.input) for each in artifact.members],
             words={label: list(words) for label, words in artifact.words.items()},
             calibration=dict(artifact.calibration),
         )
@@ -115,9 +124,8 @@ class PythonFile:
         """Runs the file as a module."""
         script: Any = runpy.run_path(str(path), run_name="exported")
         for fields in examples:
-            texts = [text.format_map(fields) for text in script["INPUT"]]
-            ids = script["encode"](script["classifier"]()[1], texts)
-            yield Reading(shown(texts), tuple(ids), script["predict"](**fields))
+            texts = [render(each, fields) for each in script["INPUTS"]]
+            yield Reading(*joined(texts, script["read"](**fields)), script["predict"](**fields))
 
 
 def _source(module: str) -> str:

@@ -22,6 +22,7 @@ class TextFile:
     """Exactly the prompt, no line end added. All else is in the file beside it."""
 
     target: PythonLibrary = TRANSFORMERS
+    ensembles: bool = False
 
     def accept(self, artifact: Artifact) -> None:
         """Accepts everything."""

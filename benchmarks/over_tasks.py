@@ -1,0 +1,128 @@
+"""Is one method better than each other, over tasks and splits?
+
+    python benchmarks/over_tasks.py benchmarks/four-tasks --method ppo --into README.md
+
+Reads the comparison.json of an experiment and writes, for each budget, how much more than each
+other method the one named scores: test log-likelihood, and the best reward on train. Paired
+differences, one a (task, split), averaged over splits and then over tasks, with two 95 % bootstrap
+intervals: over the splits of these tasks, and over tasks too (tasks are drawn, then their splits).
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+BEGIN, END = "<!-- made by benchmarks/over_tasks.py -->", "<!-- end of over tasks -->"
+RESAMPLES = 10_000
+
+
+def bootstrap(tasks: list[np.ndarray], *, draw_tasks: bool, seed: int = 0) -> tuple[float, float]:
+    """Returns the middle 95 % of the mean over tasks of the mean over splits.
+
+    Args:
+        tasks: paired differences of each task, shape (n_splits,).
+        draw_tasks: whether tasks are drawn as well as splits.
+        seed: of the resampling.
+    """
+    generator = np.random.default_rng(seed)
+    means = np.stack(
+        [d[generator.integers(0, len(d), (RESAMPLES, len(d)))].mean(axis=1) for d in tasks], axis=1
+    )
+    if draw_tasks:
+        # The splits of a task that is drawn twice are drawn twice: from the rows of another sample.
+        picked = generator.integers(0, len(tasks), means.shape)
+        rows = generator.permuted(np.tile(np.arange(RESAMPLES)[:, None], len(tasks)), axis=0)
+        means = means[rows, picked]
+    low, high = np.quantile(means.mean(axis=1), [0.025, 0.975])
+    return float(low), float(high)
+
+
+def table(runs: pd.DataFrame, method: str) -> pd.DataFrame:
+    """Returns a row for each other method: its means, and what ``method`` has more."""
+    rows = []
+    # What a search is for is the best that it found; selection may have preferred another.
+    best = [trace[-1][1] if trace else own for trace, own in runs[["trace", "train_reward"]].values]
+    runs = runs.assign(best_reward=best)
+    wide = {
+        score: runs.pivot_table(index=["task", "split_seed"], columns="method", values=score)
+        for score in ("test_log_likelihood", "best_reward")
+    }
+    for other in wide["test_log_likelihood"].columns:
+        row: dict[str, Any] = {"method": other}
+        for score, cells in wide.items():
+            row[score] = cells[other].groupby(level="task").mean().mean()
+            if other == method:
+                continue
+            difference = (cells[method] - cells[other]).dropna()
+            tasks = [d.to_numpy() for _, d in difference.groupby(level="task")]
+            row[f"{score}: difference"] = float(np.mean([d.mean() for d in tasks]))
+            row[f"{score}: over splits"] = bootstrap(tasks, draw_tasks=False)
+            row[f"{score}: over tasks"] = bootstrap(tasks, draw_tasks=True)
+            row.setdefault("won", f"{(difference > 0).sum()}/{len(difference)}")
+        rows.append(row)
+    return pd.DataFrame(rows).sort_values("test_log_likelihood", ascending=False)
+
+
+def markdown(found: pd.DataFrame, method: str, budget: int) -> str:
+    """Writes the table for people."""
+    lines = [
+        f"`{method}` at {budget:,} LM forwards, means over tasks and splits:",
+        "",
+        f"| method | test log-likelihood | `{method}` more by | over splits | over tasks and "
+        f"splits | splits won | best train reward | `{method}` more by | over splits |",
+        "| :-- |" + " --: |" * 8,
+    ]
+    for row in found.to_dict("records"):
+        cells = [f"{row['method']}", f"{row['test_log_likelihood']:.4f}"]
+        if row["method"] == method:
+            cells += ["", "", "", "", f"{row['best_reward']:.4f}", "", ""]
+        else:
+            cells += [
+                f"{row['test_log_likelihood: difference']:+.4f}",
+                _interval(row["test_log_likelihood: over splits"]),
+                _interval(row["test_log_likelihood: over tasks"]),
+                str(row["won"]),
+                f"{row['best_reward']:.4f}",
+                f"{row['best_reward: difference']:+.4f}",
+                _interval(row["best_reward: over splits"]),
+            ]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _interval(ends: tuple[float, float]) -> str:
+    return f"[{ends[0]:+.4f}, {ends[1]:+.4f}]"
+
+
+def main() -> None:
+    """Reads the arguments and does it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", type=Path, help="folder with comparison.json")
+    parser.add_argument("--method", action="append", help="one that is judged; may be repeated")
+    parser.add_argument("--into", type=Path, help="file with the marks")
+    given = parser.parse_args()
+    result = json.loads((given.experiment / "comparison.json").read_text(encoding="utf-8"))
+    runs = pd.DataFrame(result["runs"])
+    fixed = runs[runs["budget"] == 0]
+    text = "\n\n".join(
+        markdown(table(pd.concat([here, fixed]), method), method, int(budget))
+        for budget, here in runs[runs["budget"] > 0].groupby("budget")
+        for method in given.method or ["ppo"]
+    )
+    if given.into is None:
+        print(text)
+        return
+    before = given.into.read_text(encoding="utf-8")
+    head, _, rest = before.partition(BEGIN)
+    _, mark, tail = rest.partition(END)
+    if not mark:
+        raise SystemExit(f"{given.into} has no {BEGIN} and {END}: put them where the table goes.")
+    given.into.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
