@@ -5,6 +5,7 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlprompt.agents.protocol import make_agent
+from rlprompt.agents.sb3.diagnostics import RAISE
 from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
 from rlprompt.core.prompt import Prompt
 
@@ -74,7 +75,7 @@ def test_the_entropy_bonus_rises_while_nothing_is_new(planted):
     given.solve(make_agent("ppo", {"collapse_patience": 30}))
     weights = [event.metrics["entropy_weight"] for event in given.events]
     start = 0.02 / np.log(4)
-    assert start <= weights[0] <= 1.5 * start
+    assert start <= weights[0] <= RAISE * start
     assert weights[-1] == max(weights) == pytest.approx(100 * start)
 
 
