@@ -18,9 +18,10 @@ TRAINING = (
     "policy_gradient_loss",
     "value_loss",
 )
-#: How the weight of the entropy bonus moves a rollout, and how far above its start it may go. At
-#: 10,000 LM forwards there are some 20 rollouts, so that it has to rise at once: with 1.5 in place of
-#: 3 under half of the prompts in the last third of a search were new on four of eight splits.
+#: How the weight of the entropy bonus moves a rollout, and how far above its start it may go. A
+#: search of 10,000 LM forwards has some 20 rollouts, so it has to rise at once: with 1.5 in place
+#: of 3, under half of the prompts in the last third were new on three of eight splits
+#: (benchmarks/trials).
 RAISE, FALL, MOST = 3.0, 0.6, 100.0
 
 

@@ -1,0 +1,86 @@
+"""The table of one method against each other, over tasks and splits."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "benchmarks" / "over_tasks.py"
+
+
+@pytest.fixture(scope="module")
+def module():
+    spec = importlib.util.spec_from_file_location("over_tasks", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def rows(gain):
+    """Two tasks of three splits; 'ppo' is better by ``gain`` on every split of the first."""
+    for task, level in (("films", -0.5), ("news", -1.0)):
+        for split in range(3):
+            for method, more in (("ppo", gain if task == "films" else 0.0), ("random", 0.0)):
+                yield {
+                    "task": task,
+                    "split_seed": split,
+                    "method": method,
+                    "budget": 100,
+                    "test_log_likelihood": level + 0.1 * split + more,
+                    "train_reward": -0.4,
+                    "trace": [[10, -0.6], [20, -0.3 + more]],
+                }
+            yield {
+                "task": task,
+                "split_seed": split,
+                "method": "empty",
+                "budget": 0,
+                "test_log_likelihood": level - 0.2,
+                "train_reward": -0.7,
+                "trace": [],
+            }
+
+
+def test_differences_are_paired_and_averaged_over_tasks(module):
+    found = module.table(pd.DataFrame(rows(0.2)), "ppo").set_index("method")
+    assert [*found.index] == ["ppo", "random", "empty"]
+    assert found.loc["random", "test_log_likelihood: difference"] == pytest.approx(0.1)
+    assert found.loc["random", "best_reward: difference"] == pytest.approx(0.1)
+    # All splits of a task differ by the same, so that only the draw of tasks has an interval.
+    assert found.loc["random", "test_log_likelihood: over splits"] == pytest.approx((0.1, 0.1))
+    assert found.loc["random", "test_log_likelihood: over tasks"] == pytest.approx((0.0, 0.2))
+    assert found.loc["random", "won"] == "3/6"
+    assert found.loc["empty", "best_reward"] == pytest.approx(-0.7)
+    assert found.loc["ppo", "best_reward"] == pytest.approx(-0.2)
+
+
+def test_the_interval_of_splits_covers_their_mean(module):
+    generator = np.random.default_rng(0)
+    covered = 0
+    for n in range(200):
+        tasks = [generator.normal(0.3, 1.0, 20) for _ in range(3)]
+        low, high = module.bootstrap(tasks, draw_tasks=False, seed=n)
+        covered += low <= 0.3 <= high
+    assert 180 <= covered <= 198
+
+
+def test_it_is_written_between_the_marks(module, tmp_path):
+    (tmp_path / "comparison.json").write_text(json.dumps({"runs": [*rows(0.2)]}))
+    page = tmp_path / "README.md"
+    page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
+    command = [sys.executable, str(SCRIPT), str(tmp_path), "--into", str(page)]
+    subprocess.run(command, check=True)
+    text = page.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("after\n")
+    assert "old" not in text
+    assert "| random | -0.6500 | +0.1000 | [+0.1000, +0.1000] | [+0.0000, +0.2000] | 3/6 |" in text
+    page.write_text("no marks")
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "put them where the table goes" in done.stderr
