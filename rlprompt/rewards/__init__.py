@@ -16,7 +16,7 @@ Reward: TypeAlias = Callable[[Evaluation], float]
 REWARDS: Registry[Reward] = Registry("reward")
 for _name, _summary in (
     ("calibrated_log_likelihood", "mean log P(right label), label bias taken out (default)"),
-    ("calibrated_probability", "mean P(right label), label bias taken out: generalises better"),
+    ("calibrated_probability", "mean P(right label), label bias taken out"),
     ("log_likelihood", "mean log P(right label) as the LM gives it"),
     ("accuracy", "share of examples whose likeliest label is right, calibrated"),
     ("piecewise_gap", "RLPrompt's gap to the best wrong label, 180 or 200 fold"),
