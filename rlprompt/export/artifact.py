@@ -11,8 +11,9 @@ from rlprompt.export.inputs import filled, shown
 from rlprompt.tasks.examples import Example
 from rlprompt.tasks.template import Template
 
-#: Of the facts that stand in every export.
-SCHEMA = 1
+#: Of the facts that stand in every export: of a prompt, and of an ensemble, which a reader of the
+#: first must not take for its first prompt.
+SCHEMA, OF_ENSEMBLE = 1, 2
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ class Artifact:
     def facts(self) -> dict[str, Any]:
         """Returns all but the examples, as JSON values."""
         return {
-            "schema": SCHEMA,
+            "schema": OF_ENSEMBLE if self.others else SCHEMA,
             "rlprompt": __version__,
             "task": self.task,
             "language": self.language,
@@ -151,8 +152,11 @@ def read_facts(facts: Any) -> Artifact:
     Raises:
         RunError: it is of another schema, or damaged.
     """
-    if not isinstance(facts, dict) or facts.get("schema") != SCHEMA:
-        raise RunError(f"These are no facts of schema {SCHEMA} about a prompt; export it again.")
+    if not isinstance(facts, dict) or facts.get("schema") not in (SCHEMA, OF_ENSEMBLE):
+        raise RunError(
+            f"These are no facts of schema {SCHEMA} or {OF_ENSEMBLE} about a prompt; export it "
+            "again."
+        )
     try:
         return Artifact(
             task=facts["task"],

@@ -204,11 +204,13 @@ def _comparison(where: Path) -> str:
         flags = [f"--set {name}={setting}" for name, setting in method["settings"].items()]
         flags += ["--racing"] if method["racing"] else []
         flags += [f"--ensemble {method['ensemble']}"] if "ensemble" in method else []
+        whole = " --ensemble" if "ensemble" in method else ""
         command = " ".join(
             [
                 f"rlprompt optimize --task {best['task']} --lm {config['lm']}",
                 f"--agent {method['agent']}",
                 *flags,
+                f"--reward {config['reward']}",
                 f"--split-seed {best['split_seed']} --shots {config['shots']}",
                 f"--length {config['length']} --seed {best['seed']} --budget {best['budget']}",
                 "--out runs/best",
@@ -216,7 +218,8 @@ def _comparison(where: Path) -> str:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return f"{advice}: export the folder of a run that rlprompt optimize made."
-    return f"{advice}. Its best prompt on dev is made a run by: {command}; then export runs/best."
+    then = f"then export runs/best{whole}"
+    return f"{advice}. Its best prompt on dev is made a run by: {command}; {then}."
 
 
 def names() -> list[str]:

@@ -5,7 +5,6 @@ import pytest
 from stable_baselines3.common.callbacks import BaseCallback
 
 from rlprompt.agents.protocol import make_agent
-from rlprompt.agents.sb3.diagnostics import RAISE
 from rlprompt.core.errors import BudgetExhausted, ConfigError, SearchStalled
 from rlprompt.core.prompt import Prompt
 
@@ -75,7 +74,9 @@ def test_the_entropy_bonus_rises_while_nothing_is_new(planted):
     given.solve(make_agent("ppo", {"collapse_patience": 30}))
     weights = [event.metrics["entropy_weight"] for event in given.events]
     start = 0.02 / np.log(4)
-    assert start <= weights[0] <= RAISE * start
+    assert start <= weights[0] <= 3 * start
+    steps = np.array(weights[1:]) / weights[:-1]
+    assert steps.max() == pytest.approx(3.0)
     assert weights[-1] == max(weights) == pytest.approx(100 * start)
 
 

@@ -121,13 +121,22 @@ def test_no_run_an_unfinished_one_and_a_damaged_one(refused, finished_run, tmp_p
     )
 
 
-def test_a_comparison_names_the_run_to_make(refused, tmp_path):
-    method = {"agent": "ppo", "settings": {"entropy": 0.1}, "racing": True}
+def test_a_run_without_an_ensemble(refused, finished_run, tmp_path):
+    words = ("--to", "json", "--ensemble", "--out", tmp_path / "out.json")
+    assert "has no ensemble: run it anew" in refused("export", finished_run, *words)
+    assert not (tmp_path / "out.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "flag", "whole"), [({}, "", "."), ({"ensemble": 4}, "--ensemble 4 ", " --ensemble.")]
+)
+def test_a_comparison_names_the_run_to_make(more, flag, whole, refused, tmp_path):
+    method = {"agent": "ppo", "settings": {"entropy": 0.1}, "racing": True, **more}
     run = {"task": "movie-reviews", "split_seed": 13, "seed": 0, "budget": 900}
     value = {
         "config": {
             "methods": {"mine": method},
-            "run": {"lm": "smollm2", "shots": 16, "length": 3},
+            "run": {"lm": "smollm2", "shots": 16, "length": 3, "reward": "accuracy"},
         },
         "runs": [
             {**run, "method": "mine", "dev_log_likelihood": -0.5},
@@ -142,7 +151,8 @@ def test_a_comparison_names_the_run_to_make(refused, tmp_path):
     assert "is a comparison, which keeps scores and no run" in message
     assert (
         "rlprompt optimize --task movie-reviews --lm smollm2 --agent ppo --set entropy=0.1 "
-        "--racing --split-seed 21 --shots 16 --length 3 --seed 0 --budget 900 --out runs/best"
-    ) in message
+        f"--racing {flag}--reward accuracy --split-seed 21 --shots 16 --length 3 --seed 0 "
+        f"--budget 900 --out runs/best; then export runs/best{whole}"
+    ) in " ".join(message.split())
     path.write_text("{", encoding="utf-8")
     assert "export the folder of a run that rlprompt optimize made" in refused(*words)

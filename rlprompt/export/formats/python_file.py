@@ -38,7 +38,7 @@ if __name__ == "__main__":
 _BODY = """
 # Where the LM is: change it if the same LM lies elsewhere.
 LOCATION, DTYPE, OPTIONS = {location!r}, {dtype!r}, {options!r}
-# The template with the learned prompt in it{around}; a format string.{averaged}
+# The template with {prompts} in it{around}; format strings.{averaged}
 INPUTS = {inputs!r}
 # Label words, and the bias of each label in nats.
 WORDS = {words!r}
@@ -109,6 +109,7 @@ class PythonFile:
             dtype=artifact.lm.dtype,
             options=dict(artifact.lm.options),
             around=", before and after the mask" if artifact.template.has_mask else "",
+            prompts="each learned prompt" if artifact.others else "the learned prompt",
             averaged=" Predictions are averaged." if artifact.others else "",
             inputs=[list(each.input) for each in artifact.members],
             words={label: list(words) for label, words in artifact.words.items()},
