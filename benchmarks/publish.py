@@ -19,11 +19,21 @@ from rlprompt.report.tables import markdown
 
 BEGIN, END = "<!-- made by benchmarks/publish.py -->", "<!-- end -->"
 FIGURES = ("anytime.png", "anytime.svg")
+#: Characters of a prompt that are kept.
+LONGEST = 120
 
 
 def take(run: Path, experiment: Path) -> None:
-    """Copies numbers and figures of a comparison."""
-    shutil.copy(run / "comparison.json", experiment / "comparison.json")
+    """Copies numbers and figures of a comparison; of in-context prompts the beginning.
+
+    Those are made of train examples, and data of others do not belong here.
+    """
+    result = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    for row in (*result["runs"], *result["summary"]):
+        if len(row["prompt"]) > LONGEST:
+            row["prompt"] = row["prompt"][:LONGEST] + "…"
+    text = json.dumps(result, indent=2, ensure_ascii=False)
+    (experiment / "comparison.json").write_text(text + "\n", encoding="utf-8")
     figures = experiment / "figures"
     figures.mkdir(exist_ok=True)
     for path in sorted((run / "figures").iterdir()):
