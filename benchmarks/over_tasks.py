@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from marks import show
 
 BEGIN, END = "<!-- made by benchmarks/over_tasks.py -->", "<!-- end of over tasks -->"
 RESAMPLES = 10_000
@@ -132,15 +133,7 @@ def main() -> None:
         for budget, here in runs[runs["budget"] > 0].groupby("budget")
         for method in given.method or ["ppo"]
     )
-    if given.into is None:
-        print(text)
-        return
-    before = given.into.read_text(encoding="utf-8")
-    head, _, rest = before.partition(BEGIN)
-    _, mark, tail = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"{given.into} has no {BEGIN} and {END}: put them where the table goes.")
-    given.into.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    show(text, given.into, BEGIN, END)
 
 
 if __name__ == "__main__":

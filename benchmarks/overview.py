@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
+from marks import show
 
 BEGIN, END = "<!-- made by benchmarks/overview.py -->", "<!-- end of overview -->"
 
@@ -62,15 +63,7 @@ def main() -> None:
     parser.add_argument("--into", type=Path, help="file with the marks")
     given = parser.parse_args()
     text = markdown(table(given.experiments))
-    if given.into is None:
-        print(text)
-        return
-    before = given.into.read_text(encoding="utf-8")
-    head, _, rest = before.partition(BEGIN)
-    _, mark, tail = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"{given.into} has no {BEGIN} and {END}: put them where the table goes.")
-    given.into.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
+    show(text, given.into, BEGIN, END)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-FOLDER = Path(__file__).parents[2] / "benchmarks" / "trials"
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 
 def load():
@@ -51,4 +51,4 @@ def test_an_unknown_reference_is_refused_before_anything_is_loaded(trial, capsys
 
 
 def test_the_committed_results_make_the_committed_table():
-    assert load().table() in (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert load().table() in (FOLDER / "trials" / "README.md").read_text(encoding="utf-8")

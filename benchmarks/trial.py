@@ -1,12 +1,12 @@
 """Tries a method on split seeds of movie-reviews that no benchmark uses; scores no test split.
 
-    python benchmarks/trials/trial.py "ppo, no prior" --agent ppo --set lm_prior=0 --splits 301,302
-    python benchmarks/trials/trial.py --table --into benchmarks/trials/README.md
+    python benchmarks/trial.py "ppo, no prior" --agent ppo --set lm_prior=0 --splits 301,302
+    python benchmarks/trial.py --table --into benchmarks/trials/README.md
 
 What a search selects is judged on 500 sentences of the pool that stand in no split, test included,
 of the splits that benchmarks and trials use: so that hyper-parameters, rewards and rules of
-selection are chosen without a look at any test. A row a split goes to results.jsonl, beside this
-file; scores are kept in the folder --logs, and a search whose prompts were scored before is free.
+selection are chosen without a look at any test. A row a split goes to trials/results.jsonl;
+scores are kept in the folder --logs, and a search whose prompts were scored before is free.
 """
 
 import argparse
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from marks import show
 
 import rlprompt
 from rlprompt.agents.protocol import make_agent
@@ -32,9 +33,8 @@ from rlprompt.run.search import search
 from rlprompt.tasks.examples import Split
 from rlprompt.tasks.movie_reviews import load_sentences
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results.jsonl"
-BEGIN, END = "<!-- made by benchmarks/trials/trial.py -->", "<!-- end -->"
+RESULTS = Path(__file__).parent / "trials" / "results.jsonl"
+BEGIN, END = "<!-- made by benchmarks/trial.py -->", "<!-- end -->"
 #: Of the benchmarks, and for trials.
 TAKEN = (13, 21, 42, 87, 100, *range(301, 309))
 POOL = 500
@@ -151,7 +151,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--into", type=Path, help="file with the marks")
     given = parser.parse_args(arguments)
     if given.table:
-        _write(table(), given.into)
+        show(table(), given.into, BEGIN, END)
         return
     if not given.trial:
         parser.error("give the trial a name")
@@ -181,17 +181,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(json.dumps(row), flush=True)
         with RESULTS.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
-
-
-def _write(text: str, into: Path | None) -> None:
-    if into is None:
-        print(text)
-        return
-    head, _, rest = into.read_text(encoding="utf-8").partition(BEGIN)
-    _, mark, tail = rest.partition(END)
-    if not mark:
-        raise SystemExit(f"{into} has no {BEGIN} and {END}: put them where the table goes.")
-    into.write_text(f"{head}{BEGIN}\n\n{text}\n\n{END}{tail}", encoding="utf-8")
 
 
 if __name__ == "__main__":
