@@ -65,7 +65,7 @@ class LMSamples:
         temperature = self.temperature
         stale = 0
         while stale < STALE_BATCHES:
-            affordable = objective.remaining // (objective.n_examples + 1)
+            affordable = objective.remaining // (objective.cost + 1)
             if not affordable:
                 break
             count = min(self.batch_size, affordable)

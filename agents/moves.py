@@ -54,7 +54,7 @@ class Search:
     @property
     def affordable(self) -> int:
         """How many more prompts the budget covers."""
-        return self.problem.objective.remaining // self.problem.objective.n_examples
+        return self.problem.objective.remaining // self.problem.objective.cost
 
     def score(
         self, batch: Sequence[Actions], metrics: Mapping[str, float] | None = None

@@ -25,6 +25,7 @@ from rlprompt.core.ledger import Ledger
 from rlprompt.core.result import SplitScores
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.fluency import Fluency
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.run.config import RunConfig
 from rlprompt.run.final import evaluation_on
@@ -73,6 +74,8 @@ def trial(config: RunConfig, lm: FrozenLM, unseen: Split, log: EvaluationLog) ->
     best = outcome.best(TOP)
     judge = SplitScorer(lm, parts.question, unseen, log)
     judge.logprobs(best, Ledger())
+    fluency = Fluency(parts.train, weight=1.0)
+    fluency.read(best, Ledger())
 
     def judged(count: int) -> SplitScores:
         return SplitScores.of(evaluation_on([judge], best[:count], parts.train))
@@ -86,6 +89,7 @@ def trial(config: RunConfig, lm: FrozenLM, unseen: Split, log: EvaluationLog) ->
         "of_8": judged(TOP).log_likelihood,
         "mean_of_8": float(np.mean([scores.log_likelihood for scores in each])),
         "best_train_reward": outcome.trace[-1].reward,
+        "fluency": fluency.of(best[0]),
         "new_in_last_third": float(np.mean(late)) if late else None,
         "text": lm.tokenizer.decode(best[0].ids),
     }
@@ -99,8 +103,8 @@ def table() -> str:
         by.setdefault(row["trial"], {})[row["split"]] = row
     lines = [
         "| trial | splits | selected | mean of 8 | average of 4 | best train reward "
-        "| new in the last third | against | mean of 8: gain | average of 4: gain |",
-        "| :-- | --: | --: | --: | --: | --: | --: | :-- | --: | --: |",
+        "| perplexity | new in the last third | against | mean of 8: gain | average of 4: gain |",
+        "| :-- | --: | --: | --: | --: | --: | --: | --: | :-- | --: | --: |",
     ]
     for name, own in by.items():
         against = next(iter(own.values())).get("against")
@@ -108,6 +112,8 @@ def table() -> str:
             f"{_mean(own, key):.4f}"
             for key in ("selected", "mean_of_8", "of_4", "best_train_reward")
         ]
+        read = [r["fluency"] for r in own.values() if "fluency" in r]
+        cells.append(f"{np.exp(-np.mean(read)):.0f}" if read else "")
         new = [r["new_in_last_third"] for r in own.values() if r["new_in_last_third"] is not None]
         cells += [f"{min(new):.2f} to {max(new):.2f}" if new else "", against or ""]
         cells += [_gain(own, by.get(against, {}), key) for key in ("mean_of_8", "of_4")]
@@ -141,6 +147,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--set", action="append", default=[], help="agent setting NAME=VALUE")
     parser.add_argument("--reward", default="calibrated_probability")
     parser.add_argument("--racing", action="store_true")
+    parser.add_argument("--fluency", type=float, default=0.0)
     parser.add_argument("--budget", type=int, default=10_000)
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--length", type=int, default=3)
@@ -169,6 +176,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             agent_settings=settings,
             reward=given.reward,
             racing=given.racing,
+            fluency=given.fluency,
             budget=given.budget,
             shots=given.shots,
             length=given.length,

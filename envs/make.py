@@ -40,6 +40,7 @@ class TaskSettings(TypedDict, total=False):
     template: str | None
     words: Mapping[str, str | Sequence[str]] | None
     reward: str
+    fluency: float
     vocabulary_size: int
     budget: int | None
     log: str | None
@@ -58,6 +59,7 @@ def prompt_parts(
     template: str | None = None,
     words: Mapping[str, str | Sequence[str]] | None = None,
     reward: str = "calibrated_log_likelihood",
+    fluency: float = 0.0,
     vocabulary_size: int = 2000,
     budget: int | None = None,
     log: str | None = None,
@@ -73,6 +75,7 @@ def prompt_parts(
         template: in place of the task's own; a masked LM needs one with ``{mask}``.
         words: label to word or words, in place of the task's own.
         reward: registered name or import path of a reward.
+        fluency: reward for a nat a token of a prompt's log-probability under the LM itself.
         vocabulary_size: upper limit for the number of actions; the most frequent words are kept.
         budget: LM forwards, one an example and prompt; None for no limit. It counts for one
             environment, or for all N of a vector environment together.
@@ -101,6 +104,7 @@ def prompt_parts(
         max_prompt_tokens=length,
         # A learner outside this package counts its own steps, and may well stay at one prompt.
         stall_calls=None,
+        fluency=fluency,
     )
     return objective, _vocabulary(lm, asked, vocabulary_size), rules
 

@@ -145,7 +145,7 @@ class PPOAgent:
 
         objective = problem.objective
         # An opinion costs a forward for each of the rollout's prompts, before these are paid.
-        rollout = self.n_envs * (objective.n_examples + 1)
+        rollout = self.n_envs * (objective.cost + 1)
         known = objective.predicts_tokens and objective.budget.forwards >= rollout
         prior = self.lm_prior if known else 0.0
         prompts = PromptVecEnv(

@@ -36,6 +36,7 @@ def optimize(
         bool | None,
         typer.Option(help="Score on part of train first, on the rest only what may be good."),
     ] = None,
+    fluency: options.Fluency = None,
     ensemble: Annotated[
         int | None,
         typer.Option(help="Average so many of the best prompts, beside the best one alone."),
@@ -91,6 +92,7 @@ def optimize(
         "length": length,
         "reward": reward,
         "racing": racing,
+        "fluency": fluency,
         "ensemble": ensemble,
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,

@@ -13,6 +13,10 @@ Shots = Annotated[int | None, typer.Option(help="Train examples a label.")]
 SplitSeed = Annotated[int | None, typer.Option(help="Seed of the few-shot draw.")]
 Length = Annotated[int | None, typer.Option(help="Tokens of a prompt.")]
 Reward = Annotated[str | None, typer.Option(help="Reward, or module:function.")]
+Fluency = Annotated[
+    float | None,
+    typer.Option(help="Reward for a nat a token of log-probability under the LM: try 0.01."),
+]
 VocabularySize = Annotated[int | None, typer.Option(help="Tokens that a prompt may be made of.")]
 WholeWords = Annotated[bool | None, typer.Option(help="Only whole words of the task's language.")]
 TestLimit = Annotated[int | None, typer.Option(help="Score only the first so many test examples.")]

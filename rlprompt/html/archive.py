@@ -5,6 +5,7 @@ cannot be, what the result itself names is all there is: improvements and finali
 """
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from rlprompt.core.hashing import content_hash
 from rlprompt.core.prompt import Prompt
 from rlprompt.core.result import Result
 from rlprompt.objective.evaluation_log import Call, read_calls
-from rlprompt.objective.split_scorer import halves
+from rlprompt.objective.fluency import rows_of
+from rlprompt.objective.split_scorer import context_of_reading, halves
 from rlprompt.rewards import REWARDS
 from rlprompt.run import folder
 from rlprompt.run.optimize import task_rows
@@ -44,6 +46,7 @@ class Row:
         dev: reward on dev, of a finalist; None for others.
         found_at: number of the prompt in the order of scoring, 1 is the first; None if unknown.
         forwards: LM forwards at which it was found, of an improvement; None for others.
+        fluency: mean log-probability a token under the LM, nats; None where it was not read.
         own: whether the run's own agent had it scored, not a control or a baseline after it.
     """
 
@@ -54,7 +57,13 @@ class Row:
     dev: float | None = None
     found_at: int | None = None
     forwards: int | None = None
+    fluency: float | None = None
     own: bool = True
+
+    @property
+    def perplexity(self) -> float | None:
+        """Perplexity a token; None where the prompt was not read."""
+        return None if self.fluency is None else math.exp(-self.fluency)
 
 
 @dataclass(frozen=True)
@@ -138,6 +147,13 @@ def _from_log(run: Path, result: Result, task: Task) -> list[Row]:
     contexts = _Contexts.found_in(calls, result, task)
     train = contexts.of(task.train)
     dev = {contexts.of(half) for half in halves(task.dev)}
+    read = context_of_reading(train, rows_of(len(task.train)))
+    fluency = {
+        prompt: float(values.mean()) / len(prompt)
+        for call in calls
+        if call.context == read
+        for prompt, values in zip(call.prompts, call.scores, strict=True)
+    }
     words = _vocabulary(run)
     gold = np.asarray(task.train.gold, np.int64)
     reward = REWARDS.get(result.reward)
@@ -164,6 +180,7 @@ def _from_log(run: Path, result: Result, task: Task) -> list[Row]:
                     dev=known.dev if known else None,
                     found_at=len(rows) + 1,
                     forwards=known.forwards if known else None,
+                    fluency=fluency.get(prompt),
                     own=own,
                 )
             )

@@ -1,6 +1,11 @@
-"""Reward against length: the prompts that no shorter one is as good as."""
+"""What a better reward costs: the prompts that none is as good as that is as short, or as fluent.
+
+Three sides: train reward, tokens, and perplexity under the LM where prompts were read. A prompt is
+on the front where no other is at least as good on all sides and better on one.
+"""
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from rlprompt.html.archive import Archive, Row
@@ -11,6 +16,8 @@ from rlprompt.html.scales import Scale, Tick
 SHOWN = 0.95
 #: Prompts of each length that are drawn, evenly over their ranks.
 DRAWN = 60
+#: Perplexities that are marked on the axis, where they are on it.
+MARKED = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000, 10_000_000)
 
 
 @dataclass(frozen=True)
@@ -18,67 +25,153 @@ class Pareto:
     """The front and its picture.
 
     Attributes:
-        front: shortest first; each better than all that are as short.
-        plot: all lengths, the front as a line.
+        front: shortest first, of one length the most fluent first.
+        plots: reward against length and against perplexity, as far as these differ.
+        fluent: whether perplexity is a side.
     """
 
     front: tuple[Row, ...]
-    plot: Plot
+    plots: tuple[Plot, ...]
+    fluent: bool
 
 
 def pareto_of(archive: Archive) -> Pareto | None:
-    """Finds the front of the train reward against the number of tokens.
+    """Finds the front.
 
     Args:
         archive: whole, best first.
 
     Returns:
-        None where lengths are not known, or all are the same.
+        None where lengths are not known, or where all are the same and no prompt was read.
     """
-    lengths: dict[int, list[Row]] = {}
-    for row in archive.rows:
-        if row.n_tokens is not None:
-            lengths.setdefault(row.n_tokens, []).append(row)
-    if len(lengths) < 2:
+    known = [row for row in archive.rows if row.n_tokens is not None]
+    read = [row for row in known if row.fluency is not None]
+    rows = read or known
+    lengths = sorted({row.n_tokens or 0 for row in rows})
+    if not read and len(lengths) < 2:
         return None
+    front = sorted(_front(rows), key=lambda row: (row.n_tokens or 0, -(row.fluency or 0.0)))
+    plots = []
+    if len(lengths) > 1:
+        plots.append(_against_length(rows, lengths))
+    if read:
+        plots.append(_against_perplexity(rows, lengths))
+    return Pareto(tuple(front), tuple(plots), bool(read))
+
+
+def _front(rows: Sequence[Row]) -> list[Row]:
+    """Returns the rows that no other dominates; of equals the first."""
     front: list[Row] = []
-    for length in sorted(lengths):
-        best = lengths[length][0]
-        if not front or best.reward > front[-1].reward:
-            front.append(best)
-    drawn = {length: _spread(rows) for length, rows in lengths.items()}
-    y = Scale.over([row.reward for rows in drawn.values() for row in rows], HEIGHT - BOTTOM, TOP)
+    # Whoever dominates a row has at least its reward, so stands before it, or is its equal.
+    for row in sorted(rows, key=lambda row: (-row.reward, row.n_tokens or 0, -(row.fluency or 0))):
+        if not any(_covers(other, row) for other in front):
+            front.append(row)
+    return front
+
+
+def _covers(one: Row, other: Row) -> bool:
+    return (one.n_tokens or 0) <= (other.n_tokens or 0) and (one.fluency or 0.0) >= (
+        other.fluency or 0.0
+    )
+
+
+def _against_length(rows: Sequence[Row], lengths: Sequence[int]) -> Plot:
+    best = {n: next(row for row in rows if row.n_tokens == n) for n in lengths}
+    line: list[Row] = []
+    for row in best.values():
+        if not line or row.reward > line[-1].reward:
+            line.append(row)
+    drawn = [
+        (row, (row.n_tokens or 0) + _aside(n))
+        for length in best
+        for n, row in enumerate(_spread([row for row in rows if row.n_tokens == length]))
+    ]
     x = Scale.over([*lengths], LEFT, WIDTH - RIGHT, margin=0.12)
-    dots = tuple(
-        Dot(x(length + _aside(n)), y(row.reward))
-        for length, rows in drawn.items()
-        for n, row in enumerate(rows)
-    )
-    marks = tuple(
-        Dot(x(row.n_tokens or 0), y(row.reward), f"{row.text!r}: {row.reward:.3f}") for row in front
-    )
-    told = "; ".join(f"{row.n_tokens} tokens {row.reward:.3f} {row.text!r}" for row in front)
-    plot = Plot(
+    told = "; ".join(f"{row.n_tokens} tokens {row.reward:.3f} {row.text!r}" for row in line)
+    return _plot(
         "Reward on train against length",
         f"The best reward at each length that no shorter prompt reaches: {told}.",
         "tokens of the prompt",
-        "",
-        tuple(Tick(x(length), str(length)) for length in sorted(lengths)),
-        y.ticks(5),
-        (
-            Series("scored prompts, the best 95 %", 7, dots=dots),
-            Series("front", 0, " ".join(f"{dot.x},{dot.y}" for dot in marks), marks),
-        ),
+        tuple(Tick(x(length), str(length)) for length in lengths),
+        x,
+        drawn,
+        {"front": line},
+        lambda row: float(row.n_tokens or 0),
     )
-    return Pareto(tuple(front), plot)
 
 
-def _spread(rows: list[Row]) -> list[Row]:
+def _against_perplexity(rows: Sequence[Row], lengths: Sequence[int]) -> Plot:
+    drawn = [(row, -(row.fluency or 0.0)) for row in _spread(rows, DRAWN * len(lengths))]
+    lines = {
+        f"front, up to {length} token{'s' * (length > 1)}": sorted(
+            _front([row for row in rows if (row.n_tokens or 0) <= length]),
+            key=lambda row: -(row.fluency or 0.0),
+        )
+        for length in lengths
+    }
+    # Of two sides only: without length, whoever is less fluent has to be better.
+    lines = {name: _rising(line) for name, line in lines.items()}
+    ends = [value for _, value in drawn] + [
+        -(row.fluency or 0.0) for line in lines.values() for row in line
+    ]
+    x = Scale.over(ends, LEFT, WIDTH - RIGHT)
+    marks = [each for each in MARKED if x.low <= math.log(each) <= x.high]
+    told = "; ".join(f"{name}: {len(line)} prompts" for name, line in lines.items())
+    return _plot(
+        "Reward on train against perplexity",
+        f"The best reward at each perplexity that no more fluent prompt reaches. {told}.",
+        "perplexity of the prompt under the LM, a token",
+        tuple(Tick(x(math.log(each)), f"{each:,}") for each in marks),
+        x,
+        drawn,
+        lines,
+        lambda row: -(row.fluency or 0.0),
+    )
+
+
+def _rising(line: Sequence[Row]) -> list[Row]:
+    found: list[Row] = []
+    for row in line:
+        if not found or row.reward > found[-1].reward:
+            found.append(row)
+    return found
+
+
+def _plot(
+    title: str,
+    description: str,
+    x_label: str,
+    x_ticks: tuple[Tick, ...],
+    x: Scale,
+    drawn: Sequence[tuple[Row, float]],
+    lines: dict[str, list[Row]],
+    place: Callable[[Row], float],
+) -> Plot:
+    rewards = [row.reward for row, _ in drawn] + [
+        row.reward for each in lines.values() for row in each
+    ]
+    y = Scale.over(rewards, HEIGHT - BOTTOM, TOP)
+    series = [
+        Series(
+            "scored prompts, the best 95 %",
+            7,
+            dots=tuple(Dot(x(value), y(row.reward)) for row, value in drawn),
+        )
+    ]
+    for n, (name, line) in enumerate(lines.items()):
+        dots = tuple(
+            Dot(x(place(row)), y(row.reward), f"{row.text!r}: {row.reward:.3f}") for row in line
+        )
+        series.append(Series(name, n, " ".join(f"{dot.x},{dot.y}" for dot in dots), dots))
+    return Plot(title, description, x_label, "", x_ticks, y.ticks(5), tuple(series))
+
+
+def _spread(rows: Sequence[Row], most: int = DRAWN) -> Sequence[Row]:
     """Returns rows evenly over their ranks, best first, without the worst."""
     rows = rows[: math.ceil(SHOWN * len(rows))]
-    if len(rows) <= DRAWN:
+    if len(rows) <= most:
         return rows
-    return [rows[round(n * (len(rows) - 1) / (DRAWN - 1))] for n in range(DRAWN)]
+    return [rows[round(n * (len(rows) - 1) / (most - 1))] for n in range(most)]
 
 
 def _aside(n: int) -> float:

@@ -23,7 +23,10 @@ from rlprompt.lm.packing import Row, pack, stack
 
 
 class AfterInputScorer(BatchedScorer):
-    """Rows are examples, prompts are packed. Implements ``ChoiceScorer`` and ``NextToken``."""
+    """Rows are examples, prompts are packed.
+
+    Implements ``ChoiceScorer``, ``NextToken`` and ``ReadsPrompts``.
+    """
 
     def __init__(self, backbone: Backbone, inputs: Inputs, n_labels: int, limits: Limits) -> None:
         """Sorts the examples by length, so that padding is short."""
@@ -67,15 +70,31 @@ class AfterInputScorer(BatchedScorer):
         """See :meth:`rlprompt.lm.protocol.NextToken.next_token_logprobs`."""
         result = np.empty((len(prompts), len(ids)))
         head = self.backbone.rows_of_head(ids)
+        for asked, prefixes, row in self._behind(rows, prompts):
+            logits = self._forward.next_tokens(prefixes, row, head)[:, 0]
+            result[asked] = logits.double().log_softmax(dim=-1).cpu().numpy()
+        return result
+
+    @torch.inference_mode()
+    def prompt_logprobs(self, rows: Sequence[int], prompts: Sequence[Prompt]) -> list[FloatArray]:
+        """See :meth:`rlprompt.lm.protocol.ReadsPrompts.prompt_logprobs`."""
+        result = [np.empty(0)] * len(prompts)
+        for asked, prefixes, row in self._behind(rows, prompts):
+            found = self._forward.own_tokens(prefixes, row).double().cpu().numpy()
+            for n, tokens in zip(asked, found, strict=True):
+                result[n] = tokens[: len(prompts[n])]
+        return result
+
+    def _behind(
+        self, rows: Sequence[int], prompts: Sequence[Prompt]
+    ) -> Iterator[tuple[list[int], Prefixes, Row]]:
+        """Lays out prompts, each behind one example: which they are, left sides, and rows."""
         for block in self._blocks():
             place = {row: n for n, row in enumerate(block.rows.tolist())}
             asked = [n for n, row in enumerate(rows) if row in place]
             if asked:
-                prefixes = block.part([place[rows[n]] for n in asked])
                 row = stack([pack([prompts[n].ids], []) for n in asked])
-                logits = self._forward.next_tokens(prefixes, row, head)[:, 0]
-                result[asked] = logits.double().log_softmax(dim=-1).cpu().numpy()
-        return result
+                yield asked, block.part([place[rows[n]] for n in asked]), row
 
     def _packs(self, prompts: Sequence[Prompt]) -> list[list[int]]:
         """Groups prompts so that a row stays within its token limit."""

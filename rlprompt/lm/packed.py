@@ -140,6 +140,28 @@ class PackedForward:
         ends = self._at_ends(prefixes, self._hidden(prefixes, row), row.ends)
         return ends.float() @ weight.T + bias
 
+    def own_tokens(self, prefixes: Prefixes, row: Row) -> torch.Tensor:
+        """Scores the tokens of rows of one trunk each, given what stands left of them.
+
+        Args:
+            prefixes: cached left sides of n_rows rows, none of them empty.
+            row: stacked rows of one trunk without branches.
+
+        Returns:
+            Log-probabilities over the whole vocabulary, shape (n_rows, length), float32; of
+            padding too.
+        """
+        assert prefixes.last is not None
+        backbone = self.backbone
+        hidden = self._hidden(prefixes, row)
+        # What predicts a token stands one place left of it.
+        states = torch.cat([prefixes.last[:, None], hidden[:, :-1]], dim=1)
+        states = states[:, : row.tokens.shape[1]]
+        weight, bias = backbone.rows_of_head(row.tokens.ravel().tolist())
+        flat = states.reshape(-1, states.shape[-1])
+        logits = (flat.float() * weight).sum(-1) + bias
+        return (logits - backbone.full_log_normaliser(flat)).reshape(row.tokens.shape)
+
     def _hidden(self, prefixes: Prefixes, row: Row) -> torch.Tensor:
         backbone = self.backbone
         if not row.tokens.shape[1]:

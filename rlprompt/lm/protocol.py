@@ -119,6 +119,23 @@ class NextToken(Protocol):
 
 
 @runtime_checkable
+class ReadsPrompts(Protocol):
+    """A scorer that also says how likely a prompt is as text. Not every scorer can."""
+
+    def prompt_logprobs(self, rows: Sequence[int], prompts: Sequence[Prompt]) -> list[FloatArray]:
+        """Reads prompts where they stand, one LM forward each.
+
+        Args:
+            rows: for each prompt the index of the example that stands left of it.
+            prompts: the prompts.
+
+        Returns:
+            For each prompt the log-probability of each of its tokens given everything left of it,
+            over the LM's whole vocabulary, shape (len(prompt),).
+        """
+
+
+@runtime_checkable
 class AdaptsTemplates(Protocol):
     """An LM that can say how a template for LMs of another family is written for it.
 

@@ -12,6 +12,7 @@ from rlprompt.core.evaluation import Evaluation, FloatArray, IntArray
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.objective.account import Account, Due
+from rlprompt.objective.fluency import Fluency
 from rlprompt.objective.racing import Racing, hopeless
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
@@ -66,6 +67,9 @@ class Objective:
     heats it was in are charged. The archive holds prompts that were scored on all of train. All of
     this holds in each heat for itself: a prompt whose prefix was dropped pays for itself in the
     heats that the prefix was not in.
+
+    With a weight for fluency a prompt is also read as text, for a few forwards more, and what that
+    adds (:mod:`rlprompt.objective.fluency`) is part of its reward.
     """
 
     def __init__(
@@ -78,6 +82,7 @@ class Objective:
         max_prompt_tokens: int,
         stall_calls: int | None = STALL_CALLS,
         racing: Racing | None = None,
+        fluency: float = 0.0,
     ) -> None:
         """Makes an objective with an empty archive and ledger.
 
@@ -90,14 +95,20 @@ class Objective:
             stall_calls: calls of :meth:`evaluate` in a row without one new prompt, after which the
                 search is called off; None for never, where the caller counts its own steps.
             racing: how prompts earn their examples; None to score each on all.
+            fluency: reward for a nat a token of a prompt's log-probability under the LM; 0 to
+                leave prompts unread.
 
         Raises:
             ConfigError: the budget does not cover one prompt.
         """
-        if budget.forwards < scorer.n_examples:
+        #: Reads prompts; None where they are left unread.
+        self.fluency = Fluency(scorer, fluency) if fluency else None
+        self._n_reads = self.fluency.cost if self.fluency else 0
+        least = scorer.n_examples + self._n_reads
+        if budget.forwards < least:
             raise ConfigError(
                 f"A search budget of {budget.forwards} LM forwards does not cover one prompt on "
-                f"{scorer.n_examples} train examples: allow at least {scorer.n_examples}."
+                f"{scorer.n_examples} train examples: allow at least {least}."
             )
         self.budget = budget
         self.ledger = Ledger()
@@ -126,8 +137,13 @@ class Objective:
 
     @property
     def n_examples(self) -> int:
-        """Number of train examples: what one prompt costs in LM forwards, with racing at most."""
+        """Number of train examples."""
         return self._scorer.n_examples
+
+    @property
+    def cost(self) -> int:
+        """LM forwards that one prompt costs, with racing at most."""
+        return self._scorer.n_examples + self._n_reads
 
     @property
     def remaining(self) -> int:
@@ -281,7 +297,7 @@ class Objective:
                 due = heat.account.due(prompt, self.prefixes_are_free)
                 parent = (h, Prompt(prompt.ids[:-1]))
                 if due is Due.FORWARD or (due is Due.CONTINUATION and parent in claimed):
-                    total += len(heat.indices)
+                    total += len(heat.indices) + (0 if h else self._n_reads)
                 claimed.add(parent)
             if total > self.remaining:
                 if not n:
@@ -299,11 +315,15 @@ class Objective:
             for prompt in running:
                 due = heat.account.due(prompt, self.prefixes_are_free)
                 if due is Due.FORWARD:
-                    self.ledger.charge(len(heat.indices), self.budget)
-                    paid[prompt] += len(heat.indices)
+                    # A prompt is read with its first heat.
+                    cost = len(heat.indices) + (self._n_reads if n == 1 else 0)
+                    self.ledger.charge(cost, self.budget)
+                    paid[prompt] += cost
                 if due is not Due.NOTHING:
                     heat.account.pay(prompt, self.prefixes_are_free)
                     unpaid.append(prompt)
+            if n == 1 and self.fluency:
+                self.fluency.read(unpaid, self.ledger)
             if unpaid:
                 heat.scorer.logprobs(unpaid, self.ledger, prefixes=True)
             if n < len(self._heats) and rival is not None:
@@ -332,9 +352,9 @@ class Objective:
         seen = [self._seen(prompt, heats) for prompt in field]
         bar = self._seen(rival.prompt, heats)
         survivors = []
-        for prompt, lost in zip(
-            field, hopeless(seen, bar, self._reward, self._racing.margin), strict=True
-        ):
+        ahead = [self._bonus(prompt) - self._bonus(rival.prompt) for prompt in field]
+        lost_ones = hopeless(seen, bar, self._reward, self._racing.margin, ahead)
+        for prompt, lost in zip(field, lost_ones, strict=True):
             if lost:
                 self._known[prompt] = self._judge(prompt, heats, rival)
                 self._lost_to[prompt] = rival
@@ -373,11 +393,15 @@ class Objective:
         if heats == len(self._heats) and prompt in self._known and self._known[prompt].complete:
             return self._known[prompt]
         evaluation = self._seen(prompt, heats)
-        reward = self._finite(prompt, evaluation)
+        reward = self._finite(prompt, evaluation) + self._bonus(prompt)
         complete = heats == len(self._heats)
         if not complete and rival is not None:
-            reward += rival.reward - self._finite(rival.prompt, self._seen(rival.prompt, heats))
+            seen = self._finite(rival.prompt, self._seen(rival.prompt, heats))
+            reward += rival.reward - self._bonus(rival.prompt) - seen
         return Scored(prompt, reward, evaluation, complete)
+
+    def _bonus(self, prompt: Prompt) -> float:
+        return self.fluency.bonus(prompt) if self.fluency else 0.0
 
     def _finite(self, prompt: Prompt, evaluation: Evaluation) -> float:
         reward = float(self._reward(evaluation))

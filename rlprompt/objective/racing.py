@@ -99,7 +99,11 @@ def heats_of(split: Split, racing: Racing) -> list[tuple[Split, IntArray]]:
 
 
 def hopeless(
-    field: Sequence[Evaluation], rival: Evaluation, reward: Reward, margin: float
+    field: Sequence[Evaluation],
+    rival: Evaluation,
+    reward: Reward,
+    margin: float,
+    ahead: Sequence[float] | None = None,
 ) -> list[bool]:
     r"""Whether prompts are worse than a rival on the same examples by more than a margin.
 
@@ -113,20 +117,21 @@ def hopeless(
         rival: the rival's on the same examples.
         reward: what the search is for.
         margin: m.
+        ahead: what each prompt has more than the rival whatever the examples; None for nothing.
     """
     groups = min(len(rival.gold), GROUPS)
     if groups < 2:
         return [False] * len(field)
     theirs = _jackknife(rival, reward, groups)
     found = []
-    for each in field:
+    for each, lead in zip(field, ahead or [0.0] * len(field), strict=True):
         ours = _jackknife(each, reward, groups)
         if not np.isfinite([ours, theirs]).all():
             found.append(False)
             continue
         difference = ours - theirs
         error = math.sqrt((groups - 1) * float(difference[1:].var()))
-        found.append(float(difference[0]) + margin * error < 0)
+        found.append(float(difference[0]) + lead + margin * error < 0)
     return found
 
 

@@ -9,6 +9,7 @@ from rlprompt.core.errors import ConfigError
 from rlprompt.core.evaluation import Evaluation, fit_calibration
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
+from rlprompt.objective.fluency import Fluency
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
 
@@ -69,15 +70,17 @@ class Finalist:
 
     Attributes:
         prompt: the prompt.
-        reward: on train and dev together, calibrated on train.
+        reward: on train and dev together, calibrated on train, and what its fluency adds.
         train: its evaluation on train.
         dev: its evaluation on dev, calibrated on train.
+        fluency: its mean log-probability a token under the LM, nats; None where it was not read.
     """
 
     prompt: Prompt
     reward: float
     train: Evaluation
     dev: Evaluation
+    fluency: float | None = None
 
 
 def race(
@@ -87,6 +90,7 @@ def race(
     reward: Reward,
     plan: RacePlan,
     ledger: Ledger,
+    fluency: Fluency | None = None,
 ) -> list[Finalist]:
     """Races the archive's best; returns the finalists, the winner first.
 
@@ -101,6 +105,7 @@ def race(
         reward: pure function of an evaluation.
         plan: rounds and entrants.
         ledger: is charged for every prompt and dev example.
+        fluency: which read the prompts, and is part of their reward; None to leave it out.
     """
     entrants = [entry.prompt for entry in archive.top(plan.entrants[0])]
     ranked = entrants
@@ -108,9 +113,21 @@ def race(
         entrants = ranked[:size]
         ledger.charge(len(entrants) * dev[n].n_examples, Budget(plan.cost))
         dev[n].logprobs(entrants, ledger)
-        judged = {p: reward(_joined([train, *dev[: n + 1]], p)) for p in entrants}
+        judged = {
+            p: reward(_joined([train, *dev[: n + 1]], p)) + (fluency.bonus(p) if fluency else 0.0)
+            for p in entrants
+        }
         ranked = sorted(entrants, key=lambda p: -judged[p])
-    return [Finalist(p, judged[p], _joined([train], p), _joined(dev, p, train)) for p in ranked]
+    return [
+        Finalist(
+            p,
+            judged[p],
+            _joined([train], p),
+            _joined(dev, p, train),
+            fluency.of(p) if fluency else None,
+        )
+        for p in ranked
+    ]
 
 
 def _joined(

@@ -10,7 +10,7 @@ from rlprompt.core.evaluation import FloatArray, IntArray
 from rlprompt.core.hashing import content_hash
 from rlprompt.core.ledger import Ledger
 from rlprompt.core.prompt import Prompt
-from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, NextToken
+from rlprompt.lm.protocol import ChoiceScorer, FrozenLM, NextToken, ReadsPrompts
 from rlprompt.objective.evaluation_log import Batch, EvaluationLog
 from rlprompt.objective.racing import Racing, heats_of
 from rlprompt.tasks.examples import Split
@@ -171,6 +171,55 @@ class SplitScorer:
         known = [self._log.get(context, key) for key in keys]
         return np.stack([row for row in known if row is not None])
 
+    def read(self, rows: Sequence[int], prompts: Sequence[Prompt], ledger: Ledger) -> None:
+        """Reads prompts and all their prefixes as text behind some examples.
+
+        Args:
+            rows: indices of the examples.
+            prompts: distinct prompts; one LM forward each and example.
+            ledger: counts what was computed or replayed; charging is the caller's business.
+
+        Raises:
+            ConfigError: the LM cannot do so in this template.
+        """
+        scorer = self.scorer
+        if not isinstance(scorer, ReadsPrompts):
+            raise ConfigError(
+                "How fluent a prompt is can be told only where it follows the input, as in "
+                "'{text}{prompt}', with a causal LM that scores packed prompts: leave fluency out."
+            )
+        context = context_of_reading(self.context, rows)
+        prompts = [p for p in prompts if p]
+        missing = [p for p in prompts if self._log.get(context, p) is None]
+        ledger.computed += len(missing) * len(rows)
+        ledger.replayed += (len(prompts) - len(missing)) * len(rows)
+        if missing:
+            before = self._spent()
+            found = scorer.prompt_logprobs(
+                list(rows) * len(missing), [p for p in missing for _ in rows]
+            )
+            scores: dict[Prompt, FloatArray] = {}
+            for n, prompt in enumerate(missing):
+                tokens = np.stack(found[n * len(rows) : (n + 1) * len(rows)])
+                for prefix, total in zip(prompt.prefixes(), tokens.cumsum(1).T, strict=True):
+                    if self._log.get(context, prefix) is None:
+                        scores.setdefault(prefix, _as_logged(total[:, None]))
+            self._keep(context, scores, before)
+        for prompt in prompts:
+            batch = self._log.batch(context, prompt)
+            ledger.count(batch, batch.tokens, batch.seconds)
+
+    def was_read(self, rows: Sequence[int], prompt: Prompt) -> FloatArray:
+        """Returns the log-probability of a prompt behind each of some examples, shape (n_rows,).
+
+        Raises:
+            KeyError: it was not read.
+        """
+        found = self._log.get(context_of_reading(self.context, rows), prompt)
+        if found is None:
+            raise KeyError(f"{prompt} was never read behind examples {list(rows)}.")
+        return found[:, 0]
+
     def known(self, prompt: Prompt) -> FloatArray:
         """Returns a score that is in the log.
 
@@ -228,6 +277,11 @@ class SplitScorer:
         now = self._spent()
         batch = Batch(now.tokens - before.tokens, now.seconds - before.seconds)
         self._log.put(context, list(found), list(found.values()), batch)
+
+
+def context_of_reading(context: str, rows: Sequence[int]) -> str:
+    """Names, in the log, what prompts were read as behind examples of a split."""
+    return content_hash([context, "read", list(rows)])
 
 
 def _as_logged(scores: FloatArray) -> FloatArray:

@@ -1,5 +1,6 @@
 """What a run is asked to do: one frozen object, from flags, a TOML file or Python."""
 
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
@@ -17,7 +18,7 @@ _NOT_OUTCOME = ("out", "threads", "data_root")
 
 #: Settings that came later: left out where they change nothing, so that the folder of a run that
 #: knows nothing of them is still its own.
-_LATER = {"family": None, "pieces": False, "ensemble": 1}
+_LATER = {"family": None, "pieces": False, "ensemble": 1, "fluency": 0.0}
 
 _LEAST = {
     "budget": 1,
@@ -49,6 +50,8 @@ class RunConfig:
         reward: registered name or import path ``module:function``.
         racing: whether prompts are scored on part of train first and dropped where they fall
             behind (:mod:`rlprompt.objective.racing`).
+        fluency: reward for a nat a token of the prompt's log-probability under the LM itself,
+            beside the reward on examples; 0 for none (:mod:`rlprompt.objective.fluency`).
         ensemble: how many of the prompts that reach the last round of the selection are scored
             together, their calibrated predictions averaged, beside the best one alone; 1 for none.
         vocabulary_size: tokens that a prompt may be made of.
@@ -82,6 +85,7 @@ class RunConfig:
     length: int = 5
     reward: str = "calibrated_log_likelihood"
     racing: bool = False
+    fluency: float = 0.0
     ensemble: int = 1
     vocabulary_size: int = 2000
     whole_words: bool = True
@@ -115,6 +119,8 @@ class RunConfig:
             number = getattr(self, name)
             if number is not None and number < least:
                 raise ConfigError(f"{name} must be {least} or more, not {number}.")
+        if not 0 <= self.fluency < math.inf:
+            raise ConfigError(f"fluency must be 0 or more, not {self.fluency}.")
         if self.agent in self.controls or len(set(self.controls)) < len(self.controls):
             raise ConfigError(
                 f"The agent {self.agent!r} and the controls ({', '.join(self.controls)}) must all "
@@ -184,6 +190,7 @@ class RunConfig:
 _NAMES: dict[Any, str] = {
     str: "a text",
     int: "a whole number",
+    float: "a number",
     bool: "true or false",
     tuple: "a list of texts",
     Mapping: "a table",
@@ -199,8 +206,10 @@ def _kinds(hint: Any) -> list[Any]:
 
 
 def _plain(value: Any, hint: Any) -> Any:
-    """Turns lists into tuples and text into paths, where the field wants these."""
+    """Turns lists into tuples, text into paths and whole numbers into others, where wanted."""
     kinds = _kinds(hint)
+    if isinstance(value, int) and not isinstance(value, bool) and float in kinds:
+        return float(value)
     if isinstance(value, list) and tuple in kinds:
         return tuple(value)
     return Path(value) if isinstance(value, str) and Path in kinds else value

@@ -88,7 +88,7 @@ class Plan:
 
     @property
     def prompts(self) -> int:
-        """Distinct prompts that one agent can score on train."""
+        """Distinct prompts that one agent can score on train, without reading them."""
         return self.search.forwards // self.n_train
 
     @property

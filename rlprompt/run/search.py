@@ -75,6 +75,7 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
         parts.plan.search,
         max_prompt_tokens=parts.question.max_prompt_tokens,
         racing=Racing() if parts.config.racing else None,
+        fluency=parts.config.fluency,
     )
     problem = Problem(objective, parts.vocabulary, parts.config.length, parts.lm)
 
@@ -100,7 +101,13 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
     listen(problem.event())
     ledger = Ledger()
     finalists = race(
-        objective.archive, parts.train, parts.dev, parts.reward, parts.plan.race, ledger
+        objective.archive,
+        parts.train,
+        parts.dev,
+        parts.reward,
+        parts.plan.race,
+        ledger,
+        objective.fluency,
     )
     best = finalists[0]
     on_event(
@@ -140,7 +147,7 @@ def record_of(parts: Parts, prompt: Prompt) -> PromptRecord:
 
 
 def finalist_rows(parts: Parts, finalists: list[Finalist]) -> tuple[dict[str, Any], ...]:
-    """Returns text and reward of every finalist, the winner first."""
+    """Returns text, reward and, where it was read, fluency of every finalist, the winner first."""
     tokenizer, template = parts.lm.tokenizer, parts.task.template
     return tuple(
         {
@@ -149,6 +156,7 @@ def finalist_rows(parts: Parts, finalists: list[Finalist]) -> tuple[dict[str, An
             "train": parts.reward(finalist.train),
             "dev": parts.reward(finalist.dev),
         }
+        | ({} if finalist.fluency is None else {"fluency": finalist.fluency})
         for finalist in finalists
     )
 

@@ -148,6 +148,18 @@ def test_a_tasks_own_number_of_shots_holds_unless_given(prompt_settings):
         assert env.unwrapped.objective.n_examples == n
 
 
+@pytest.mark.parametrize("name", ["rlprompt/Prompt-v0", "rlprompt/EditPrompt-v0"])
+def test_fluency_is_part_of_the_reward(name, prompt_settings):
+    plain, fluent = (
+        gymnasium.make(name, **prompt_settings, fluency=weight).unwrapped.objective
+        for weight in (0.0, 0.5)
+    )
+    prompt = plain.prompt(" film was")
+    (one,), (other,) = plain.evaluate([prompt]), fluent.evaluate([prompt])
+    assert other.reward == pytest.approx(one.reward + 0.5 * fluent.fluency.of(prompt))
+    assert fluent.fluency.of(prompt) < 0
+
+
 def test_vocabulary_leaves_out_label_words(prompt_settings):
     vocabulary = gymnasium.make("rlprompt/Prompt-v0", **prompt_settings).unwrapped.vocabulary
     assert len(vocabulary) == 30

@@ -11,6 +11,7 @@ from rlprompt.core.result import Result
 from rlprompt.html.archive import Archive, Row, read_archive, task_of
 from rlprompt.html.learning import read_learning
 from rlprompt.html.pareto import pareto_of
+from rlprompt.html.report import write_report
 from rlprompt.objective.objective import Objective
 
 
@@ -127,6 +128,40 @@ def test_the_front_is_better_than_all_that_are_as_short(archive):
         shorter = [each for each in archive.rows if each.n_tokens <= row.n_tokens]
         assert row.reward == max(each.reward for each in shorter)
     assert front[-1].reward == archive.rows[0].reward
+
+
+def test_prompts_that_were_read_have_their_fluency(config, tmp_path, parse):
+    folder = tmp_path / "run"
+    result = optimize(replace(config, controls=(), fluency=0.2, out=folder))
+    archive = read_archive(folder, result, task_of(result, None))
+    assert archive.whole
+    own = {row.text: row for row in archive.rows}
+    for final in result.main.finalists:
+        assert own[final["text"]].fluency == pytest.approx(final["fluency"])
+        assert own[final["text"]].reward == pytest.approx(final["train"])
+    for step in result.main.trace:
+        row = own[step["text"]]
+        assert step["reward"] == pytest.approx(row.reward + 0.2 * row.fluency)
+    pareto = pareto_of(archive)
+    assert pareto.fluent
+    assert [plot.title for plot in pareto.plots][-1] == "Reward on train against perplexity"
+
+    def covers(one, other):
+        return (
+            one.n_tokens <= other.n_tokens
+            and one.fluency >= other.fluency
+            and one.reward >= other.reward
+        )
+
+    read = [row for row in archive.rows if row.fluency is not None]
+    for row in read:
+        assert any(covers(each, row) for each in pareto.front)
+    for one in pareto.front:
+        assert not any(covers(one, other) for other in pareto.front if other is not one)
+    write_report(folder, tmp_path / "report.html")
+    page = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert "perplexity of the prompt under the LM" in page.text
+    assert "Prompts were not read" not in page.text
 
 
 def test_a_front_of_one_length_is_none():

@@ -120,10 +120,21 @@ def test_a_toml_file_gives_what_python_gives(tmp_path, tiny_lm):
     )
     outcome = config.outcome()
     assert json.loads(json.dumps(outcome)) == outcome
-    left_out = {"out", "threads", "data_root", "family", "pieces", "ensemble"}
+    left_out = {"out", "threads", "data_root", "family", "pieces", "ensemble", "fluency"}
     assert {*outcome} == {f.name for f in fields(RunConfig)} - left_out
     again = RunConfig.parse(json.loads(json.dumps(outcome)))
     assert again.outcome() == outcome
+
+
+def test_a_weight_is_a_number_from_zero_up():
+    assert RunConfig(fluency=1).outcome()["fluency"] == 1.0
+    assert "fluency" not in RunConfig(fluency=0).outcome()
+    for wrong in (-0.1, float("inf"), float("nan")):
+        with pytest.raises(ConfigError, match="fluency must be 0 or more"):
+            RunConfig(fluency=wrong)
+    for wrong in (True, "0.1", None):
+        with pytest.raises(ConfigError, match="fluency must be a number, not"):
+            RunConfig(fluency=wrong)
 
 
 @pytest.mark.parametrize(
