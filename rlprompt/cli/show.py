@@ -81,7 +81,8 @@ def show_result(console: Console, result: Result, out: Path | None) -> None:
         f"test: {test['scored']} of {test['size']} examples, opened once. Calibrated, with 95 % "
         "bootstrap intervals; uncalibrated: accuracy and log-likelihood as the LM gives them."
         f"\nspent: {ledger['forwards']:,} of {result.budget['forwards']:,} LM forwards, "
-        f"{ledger['tokens']:,} tokens, {ledger['seconds']:.0f} s in the LM "
+        f"{ledger['tokens']:,} tokens and {ledger.get('saved_tokens', 0):,} saved by shared "
+        f"beginnings, {ledger['seconds']:.0f} s in the LM "
         f"({result.process.get('lm_share', 0):.0%} of the last process's wall time).",
         style="dim",
         highlight=False,

@@ -37,6 +37,8 @@ class Ledger:
         tokens: tokens that went through the LM for the scores charged here, in whichever process;
             neither padding nor the cached left sides of the examples are counted.
         seconds: wall seconds inside the LM for the same.
+        saved_tokens: tokens more that it would have been, had prompts that were scored together not
+            shared what they begin with.
     """
 
     forwards: int = 0
@@ -45,14 +47,16 @@ class Ledger:
     replayed: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    saved_tokens: int = 0
     _counted: set[object] = field(default_factory=set, repr=False)
 
-    def count(self, call: object, tokens: int, seconds: float) -> None:
+    def count(self, call: object, tokens: int, seconds: float, saved: int = 0) -> None:
         """Counts the cost of an LM call, once however many of its scores are asked for."""
         if call not in self._counted:
             self._counted.add(call)
             self.tokens += tokens
             self.seconds += seconds
+            self.saved_tokens += saved
 
     def charge(self, forwards: int, budget: Budget) -> None:
         """Charges LM forwards, before they are run.

@@ -180,8 +180,8 @@ class Search:
         found: the selected prompt.
         reward: its reward on train and dev together, by which it was selected.
         ended: why the search ended.
-        ledger: forwards, cache_hits, tokens, seconds; and of the forwards, those of the search and
-            of the selection.
+        ledger: forwards, cache_hits, tokens, saved_tokens, seconds; and of the forwards, those of
+            the search and of the selection.
         trace: each improvement on train: LM forwards, reward and text.
         finalists: text, reward on train and dev of the last round of the selection.
         ensemble: the best of the finalists together, where a run was asked for that.

@@ -59,6 +59,7 @@ class Backbone:
         positions: torch.Tensor,
         past: KeysValues | None,
         real_tokens: int,
+        saved_tokens: int = 0,
         to_be_shared: bool = False,
     ) -> "tuple[torch.Tensor, DynamicCache]":
         """Runs the decoder without its head.
@@ -69,6 +70,7 @@ class Backbone:
             positions: position ids, shape (rows, length).
             past: keys and values a layer, each (rows, heads, past, head width), or None.
             real_tokens: how many of ``tokens`` are no padding, for the meter.
+            saved_tokens: how many more there would be, had nothing been shared, for the meter.
             to_be_shared: whether the meter counts them as cached, not as scored.
 
         Returns:
@@ -90,6 +92,7 @@ class Backbone:
             use_cache=True,
         )
         self.count(real_tokens, started, to_be_shared=to_be_shared)
+        self.meter.saved_tokens += saved_tokens
         return output.last_hidden_state, output.past_key_values
 
     def full_logits(self, tokens: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:

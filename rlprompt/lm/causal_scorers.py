@@ -141,10 +141,10 @@ class AfterInputScorer(BatchedScorer):
         group: list[int],
         result: list[FloatArray],
     ) -> None:
-        packed = [pack([prompts[n].ids for n in group], [])] * len(block.rows)
-        ends = np.cumsum([len(prompts[n]) for n in group])
-        if not ends[-1]:
+        row = pack([prompts[n].ids for n in group], [])
+        if not len(row.tokens):
             return
+        packed = [row] * len(block.rows)
         for part, labels in self.batches(
             [len(row.tokens) for row in packed],
             lambda part: self.labels(
@@ -152,8 +152,8 @@ class AfterInputScorer(BatchedScorer):
             ),
         ):
             # (n_rows, length, n_labels) to one (len(prompt), n_rows, n_labels) a prompt.
-            for n, rows in zip(group, np.split(labels.swapaxes(0, 1), ends[:-1]), strict=True):
-                result[n][:, block.rows[part]] = rows
+            for segment, n in enumerate(group):
+                result[n][:, block.rows[part]] = labels.swapaxes(0, 1)[row.trunk(segment)]
 
 
 class BeforeInputScorer(BatchedScorer):

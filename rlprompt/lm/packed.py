@@ -174,7 +174,8 @@ class PackedForward:
             mask=backbone.tensor(mask),
             positions=backbone.tensor(row.position + prefixes.lengths[:, None]),
             past=prefixes.keys_values,
-            real_tokens=int((row.segment != PAD).sum()),
+            real_tokens=int((row.parent != PAD).sum()),
+            saved_tokens=int(row.saved.sum()),
         )
         return hidden
 

@@ -31,11 +31,14 @@ class Meter:
     Attributes:
         tokens: tokens scored, neither padding nor cached left sides counted.
         cached_tokens: tokens whose keys and values were computed to be shared by many prompts.
+        saved_tokens: tokens that would have been scored too, had prompts of one call not shared
+            what they begin with.
         seconds: wall seconds inside forwards.
     """
 
     tokens: int = 0
     cached_tokens: int = 0
+    saved_tokens: int = 0
     seconds: float = 0.0
 
 

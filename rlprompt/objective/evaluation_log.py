@@ -3,10 +3,10 @@
 One line of JSON a batch: ``{"context", "prompts", "shape", "data", "crc", "tokens", "seconds"}``,
 where ``data`` is base64 of little-endian float32 log-probabilities of shape (n_prompts, n_examples,
 n_labels), ``crc`` the CRC-32 of everything else, and tokens and seconds are what the LM spent on
-it. ``prompts`` are lists of token ids; where one has sizes (:class:`~rlprompt.core.prompt.Prompt`),
-``sizes`` has those of all. A batch is in the file whole or not at all: a line that is not whole is
-set aside when the file is opened, with all that follows it. Runs are deterministic, so replaying
-this file *is* the resume.
+it; ``saved`` is there where prompts shared tokens. ``prompts`` are lists of token ids; where one
+has sizes (:class:`~rlprompt.core.prompt.Prompt`), ``sizes`` has those of all. A batch is in the
+file whole or not at all: a line that is not whole is set aside when the file is opened, with all
+that follows it. Runs are deterministic, so replaying this file *is* the resume.
 """
 
 import base64
@@ -42,10 +42,12 @@ class Batch:
     Attributes:
         tokens: tokens through the LM, cached left sides not counted.
         seconds: wall seconds inside the LM.
+        saved: tokens more that it would have been, had prompts not shared what they begin with.
     """
 
     tokens: int = 0
     seconds: float = 0.0
+    saved: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +166,8 @@ class EvaluationLog:
             "tokens": batch.tokens,
             "seconds": round(batch.seconds, 6),
         }
+        if batch.saved:
+            entry["saved"] = batch.saved
         if any(p.sizes for p in prompts):
             entry["sizes"] = [list(p.sizes) for p in prompts]
         line = json.dumps(entry | {"crc": _checksum(entry)}, separators=(",", ":"))
@@ -274,7 +278,7 @@ def _parsed(line: bytes) -> Call:
     ]
     if len(prompts) != len(values):
         raise ValueError("prompts and scores are not of one number")
-    batch = Batch(int(entry["tokens"]), float(entry["seconds"]))
+    batch = Batch(int(entry["tokens"]), float(entry["seconds"]), int(entry.get("saved", 0)))
     return Call(entry["context"], tuple(prompts), values, batch)
 
 

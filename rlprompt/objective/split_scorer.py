@@ -117,7 +117,7 @@ class SplitScorer:
             self._compute(missing, prefixes)
         for prompt in prompts:
             batch = self._log.batch(self.context, prompt)
-            ledger.count(batch, batch.tokens, batch.seconds)
+            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
         return [self.known(p) for p in prompts]
 
     @property
@@ -167,7 +167,7 @@ class SplitScorer:
             self._keep(context, scores, before)
         for key in keys:
             batch = self._log.batch(context, key)
-            ledger.count(batch, batch.tokens, batch.seconds)
+            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
         known = [self._log.get(context, key) for key in keys]
         return np.stack([row for row in known if row is not None])
 
@@ -207,7 +207,7 @@ class SplitScorer:
             self._keep(context, scores, before)
         for prompt in prompts:
             batch = self._log.batch(context, prompt)
-            ledger.count(batch, batch.tokens, batch.seconds)
+            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
 
     def was_read(self, rows: Sequence[int], prompt: Prompt) -> FloatArray:
         """Returns the log-probability of a prompt behind each of some examples, shape (n_rows,).
@@ -270,12 +270,15 @@ class SplitScorer:
 
     def _spent(self) -> Batch:
         """Returns what the LM has spent so far."""
-        return Batch(self._lm.meter.tokens, self._lm.meter.seconds)
+        meter = self._lm.meter
+        return Batch(meter.tokens, meter.seconds, meter.saved_tokens)
 
     def _keep(self, context: str, found: dict[Prompt, FloatArray], before: Batch) -> None:
         """Logs what an LM call found, with what the LM has spent since ``before``."""
         now = self._spent()
-        batch = Batch(now.tokens - before.tokens, now.seconds - before.seconds)
+        batch = Batch(
+            now.tokens - before.tokens, now.seconds - before.seconds, now.saved - before.saved
+        )
         self._log.put(context, list(found), list(found.values()), batch)
 
 
