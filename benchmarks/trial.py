@@ -25,7 +25,7 @@ from rlprompt.core.ledger import Ledger
 from rlprompt.core.result import SplitScores
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
-from rlprompt.objective.fluency import Fluency
+from rlprompt.objective.fluency import ENOUGH, Fluency
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.run.config import RunConfig
 from rlprompt.run.final import evaluation_on
@@ -74,7 +74,7 @@ def trial(config: RunConfig, lm: FrozenLM, unseen: Split, log: EvaluationLog) ->
     best = outcome.best(TOP)
     judge = SplitScorer(lm, parts.question, unseen, log)
     judge.logprobs(best, Ledger())
-    fluency = Fluency(parts.train, weight=1.0)
+    fluency = Fluency(parts.train)
     fluency.read(best, Ledger())
 
     def judged(count: int) -> SplitScores:
@@ -148,6 +148,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--reward", default="calibrated_probability")
     parser.add_argument("--racing", action="store_true")
     parser.add_argument("--fluency", type=float, default=0.0)
+    parser.add_argument("--perplexity", type=float, default=ENOUGH)
     parser.add_argument("--budget", type=int, default=10_000)
     parser.add_argument("--shots", type=int, default=16)
     parser.add_argument("--length", type=int, default=3)
@@ -177,6 +178,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             reward=given.reward,
             racing=given.racing,
             fluency=given.fluency,
+            perplexity=given.perplexity,
             budget=given.budget,
             shots=given.shots,
             length=given.length,

@@ -17,6 +17,7 @@ from rlprompt.envs.prompt_env import PromptEnv
 from rlprompt.envs.vector_env import PromptVectorEnv
 from rlprompt.lm.loading import LMConfig, load_lm
 from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.fluency import ENOUGH
 from rlprompt.objective.objective import Objective
 from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.rewards import REWARDS
@@ -41,6 +42,7 @@ class TaskSettings(TypedDict, total=False):
     words: Mapping[str, str | Sequence[str]] | None
     reward: str
     fluency: float
+    perplexity: float
     vocabulary_size: int
     budget: int | None
     log: str | None
@@ -60,6 +62,7 @@ def prompt_parts(
     words: Mapping[str, str | Sequence[str]] | None = None,
     reward: str = "calibrated_log_likelihood",
     fluency: float = 0.0,
+    perplexity: float = ENOUGH,
     vocabulary_size: int = 2000,
     budget: int | None = None,
     log: str | None = None,
@@ -75,7 +78,8 @@ def prompt_parts(
         template: in place of the task's own; a masked LM needs one with ``{mask}``.
         words: label to word or words, in place of the task's own.
         reward: registered name or import path of a reward.
-        fluency: reward for a nat a token of a prompt's log-probability under the LM itself.
+        fluency: what a nat a token costs that a prompt's log-probability under the LM itself lacks.
+        perplexity: a token, at which a prompt is fluent enough.
         vocabulary_size: upper limit for the number of actions; the most frequent words are kept.
         budget: LM forwards, one an example and prompt; None for no limit. It counts for one
             environment, or for all N of a vector environment together.
@@ -105,6 +109,7 @@ def prompt_parts(
         # A learner outside this package counts its own steps, and may well stay at one prompt.
         stall_calls=None,
         fluency=fluency,
+        perplexity=perplexity,
     )
     return objective, _vocabulary(lm, asked, vocabulary_size), rules
 

@@ -37,6 +37,7 @@ def optimize(
         typer.Option(help="Score on part of train first, on the rest only what may be good."),
     ] = None,
     fluency: options.Fluency = None,
+    perplexity: options.Perplexity = None,
     ensemble: Annotated[
         int | None,
         typer.Option(help="Average so many of the best prompts, beside the best one alone."),
@@ -93,6 +94,7 @@ def optimize(
         "reward": reward,
         "racing": racing,
         "fluency": fluency,
+        "perplexity": perplexity,
         "ensemble": ensemble,
         "vocabulary_size": vocabulary_size,
         "whole_words": whole_words,

@@ -15,7 +15,10 @@ Length = Annotated[int | None, typer.Option(help="Tokens of a prompt.")]
 Reward = Annotated[str | None, typer.Option(help="Reward, or module:function.")]
 Fluency = Annotated[
     float | None,
-    typer.Option(help="Reward for a nat a token of log-probability under the LM: try 0.01."),
+    typer.Option(help="Cost of a nat a token that a prompt is less fluent than it has to be."),
+]
+Perplexity = Annotated[
+    float | None, typer.Option(help="Perplexity a token at which a prompt is fluent enough.")
 ]
 VocabularySize = Annotated[int | None, typer.Option(help="Tokens that a prompt may be made of.")]
 WholeWords = Annotated[bool | None, typer.Option(help="Only whole words of the task's language.")]

@@ -203,7 +203,7 @@ def _comparison(where: Path) -> str:
         method = methods[best["method"]]
         flags = [f"--set {name}={setting}" for name, setting in method["settings"].items()]
         flags += ["--racing"] if method["racing"] else []
-        flags += [f"--fluency {config['fluency']}"] if config.get("fluency") else []
+        flags += [f"--{k} {config[k]}" for k in ("fluency", "perplexity") if config.get(k)]
         flags += [f"--ensemble {method['ensemble']}"] if "ensemble" in method else []
         whole = " --ensemble" if "ensemble" in method else ""
         command = " ".join(

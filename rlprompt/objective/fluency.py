@@ -5,6 +5,7 @@ Behind the input rather than alone: at the start of a text a small LM's first pr
 same few train examples are asked for every prompt, so prompts are compared like with like.
 """
 
+import math
 from collections.abc import Sequence
 
 from rlprompt.core.ledger import Ledger
@@ -15,6 +16,9 @@ from rlprompt.objective.split_scorer import SplitScorer
 #: fluency of a prompt behind one of them had a standard deviation of 0.5 nats a token over
 #: examples, and of 3.7 over prompts.
 EXAMPLES = 2
+#: Perplexity a token that is fluent enough, about that of ' which makes it' behind a film review
+#: under SmolLM2-135M. To ask for ever more costs accuracy (benchmarks/trials).
+ENOUGH = 40.0
 
 
 def rows_of(n_examples: int) -> list[int]:
@@ -28,16 +32,20 @@ def rows_of(n_examples: int) -> list[int]:
 
 
 class Fluency:
-    """Reads prompts and says what their fluency adds to a reward."""
+    """Reads prompts and says what their fluency takes off a reward."""
 
-    def __init__(self, scorer: SplitScorer, weight: float) -> None:
+    def __init__(
+        self, scorer: SplitScorer, weight: float = 0.0, perplexity: float = ENOUGH
+    ) -> None:
         """Chooses the examples.
 
         Args:
             scorer: the LM bound to the train split.
-            weight: reward for a nat a token.
+            weight: what a nat a token costs.
+            perplexity: at which a prompt is fluent enough; 1 to want ever more.
         """
         self.weight = weight
+        self._enough = -math.log(perplexity)
         self._scorer = scorer
         self._rows = rows_of(scorer.n_examples)
 
@@ -63,5 +71,5 @@ class Fluency:
         return float(self._scorer.was_read(self._rows, prompt).mean()) / len(prompt)
 
     def bonus(self, prompt: Prompt) -> float:
-        """Returns what is added to the prompt's reward: the weight times :meth:`of`."""
-        return self.weight * self.of(prompt)
+        """Returns what is added to a reward, 0 or less: the weight times what is lacking."""
+        return self.weight * min(0.0, self.of(prompt) - self._enough)

@@ -12,7 +12,7 @@ from rlprompt.core.evaluation import Evaluation, FloatArray, IntArray
 from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.objective.account import Account, Due
-from rlprompt.objective.fluency import Fluency
+from rlprompt.objective.fluency import ENOUGH, Fluency
 from rlprompt.objective.racing import Racing, hopeless
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
@@ -68,8 +68,8 @@ class Objective:
     this holds in each heat for itself: a prompt whose prefix was dropped pays for itself in the
     heats that the prefix was not in.
 
-    With a weight for fluency a prompt is also read as text, for a few forwards more, and what that
-    adds (:mod:`rlprompt.objective.fluency`) is part of its reward.
+    With a weight for fluency a prompt is also read as text, for a few forwards more, and what it
+    lacks (:mod:`rlprompt.objective.fluency`) is taken off its reward.
     """
 
     def __init__(
@@ -83,6 +83,7 @@ class Objective:
         stall_calls: int | None = STALL_CALLS,
         racing: Racing | None = None,
         fluency: float = 0.0,
+        perplexity: float = ENOUGH,
     ) -> None:
         """Makes an objective with an empty archive and ledger.
 
@@ -95,14 +96,15 @@ class Objective:
             stall_calls: calls of :meth:`evaluate` in a row without one new prompt, after which the
                 search is called off; None for never, where the caller counts its own steps.
             racing: how prompts earn their examples; None to score each on all.
-            fluency: reward for a nat a token of a prompt's log-probability under the LM; 0 to
-                leave prompts unread.
+            fluency: what a nat a token costs that a prompt's log-probability under the LM lacks;
+                0 to leave prompts unread.
+            perplexity: a token, at which a prompt is fluent enough.
 
         Raises:
             ConfigError: the budget does not cover one prompt.
         """
         #: Reads prompts; None where they are left unread.
-        self.fluency = Fluency(scorer, fluency) if fluency else None
+        self.fluency = Fluency(scorer, fluency, perplexity) if fluency else None
         self._n_reads = self.fluency.cost if self.fluency else 0
         least = scorer.n_examples + self._n_reads
         if budget.forwards < least:

@@ -70,7 +70,7 @@ class Finalist:
 
     Attributes:
         prompt: the prompt.
-        reward: on train and dev together, calibrated on train, and what its fluency adds.
+        reward: on train and dev together, calibrated on train, less what its fluency lacks.
         train: its evaluation on train.
         dev: its evaluation on dev, calibrated on train.
         fluency: its mean log-probability a token under the LM, nats; None where it was not read.

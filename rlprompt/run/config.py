@@ -11,6 +11,7 @@ from typing import Any, get_args, get_origin
 from rlprompt.agents.protocol import make_agent
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.lm.loading import LMConfig, find_source
+from rlprompt.objective.fluency import ENOUGH
 from rlprompt.rewards import REWARDS
 
 #: Fields that say how a run is carried out, not what comes out of it.
@@ -18,7 +19,7 @@ _NOT_OUTCOME = ("out", "threads", "data_root")
 
 #: Settings that came later: left out where they change nothing, so that the folder of a run that
 #: knows nothing of them is still its own.
-_LATER = {"family": None, "pieces": False, "ensemble": 1, "fluency": 0.0}
+_LATER = {"family": None, "pieces": False, "ensemble": 1, "fluency": 0.0, "perplexity": ENOUGH}
 
 _LEAST = {
     "budget": 1,
@@ -50,8 +51,9 @@ class RunConfig:
         reward: registered name or import path ``module:function``.
         racing: whether prompts are scored on part of train first and dropped where they fall
             behind (:mod:`rlprompt.objective.racing`).
-        fluency: reward for a nat a token of the prompt's log-probability under the LM itself,
-            beside the reward on examples; 0 for none (:mod:`rlprompt.objective.fluency`).
+        fluency: what a nat a token costs that the prompt's log-probability under the LM itself
+            lacks, off the reward on examples; 0 for nothing (:mod:`rlprompt.objective.fluency`).
+        perplexity: a token, at which a prompt is fluent enough.
         ensemble: how many of the prompts that reach the last round of the selection are scored
             together, their calibrated predictions averaged, beside the best one alone; 1 for none.
         vocabulary_size: tokens that a prompt may be made of.
@@ -86,6 +88,7 @@ class RunConfig:
     reward: str = "calibrated_log_likelihood"
     racing: bool = False
     fluency: float = 0.0
+    perplexity: float = ENOUGH
     ensemble: int = 1
     vocabulary_size: int = 2000
     whole_words: bool = True
@@ -121,6 +124,8 @@ class RunConfig:
                 raise ConfigError(f"{name} must be {least} or more, not {number}.")
         if not 0 <= self.fluency < math.inf:
             raise ConfigError(f"fluency must be 0 or more, not {self.fluency}.")
+        if not 1 <= self.perplexity < math.inf:
+            raise ConfigError(f"perplexity must be 1 or more, not {self.perplexity}.")
         if self.agent in self.controls or len(set(self.controls)) < len(self.controls):
             raise ConfigError(
                 f"The agent {self.agent!r} and the controls ({', '.join(self.controls)}) must all "

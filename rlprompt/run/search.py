@@ -57,6 +57,7 @@ class Outcome:
             "search_forwards": self.search.forwards,
             "selection_forwards": self.selection.forwards,
             "tokens": sum(part.tokens for part in both),
+            "saved_tokens": sum(part.saved_tokens for part in both),
             "cache_hits": sum(part.cache_hits for part in both),
             "seconds": round(sum(part.seconds for part in both), 3),
         }
@@ -76,6 +77,7 @@ def search(parts: Parts, name: str, agent: Agent, on_event: OnEvent) -> Outcome:
         max_prompt_tokens=parts.question.max_prompt_tokens,
         racing=Racing() if parts.config.racing else None,
         fluency=parts.config.fluency,
+        perplexity=parts.config.perplexity,
     )
     problem = Problem(objective, parts.vocabulary, parts.config.length, parts.lm)
 

@@ -151,7 +151,7 @@ def test_a_tasks_own_number_of_shots_holds_unless_given(prompt_settings):
 @pytest.mark.parametrize("name", ["rlprompt/Prompt-v0", "rlprompt/EditPrompt-v0"])
 def test_fluency_is_part_of_the_reward(name, prompt_settings):
     plain, fluent = (
-        gymnasium.make(name, **prompt_settings, fluency=weight).unwrapped.objective
+        gymnasium.make(name, **prompt_settings, fluency=weight, perplexity=1.0).unwrapped.objective
         for weight in (0.0, 0.5)
     )
     prompt = plain.prompt(" film was")

@@ -132,7 +132,7 @@ def test_the_front_is_better_than_all_that_are_as_short(archive):
 
 def test_prompts_that_were_read_have_their_fluency(config, tmp_path, parse):
     folder = tmp_path / "run"
-    result = optimize(replace(config, controls=(), fluency=0.2, out=folder))
+    result = optimize(replace(config, controls=(), fluency=0.2, perplexity=1, out=folder))
     archive = read_archive(folder, result, task_of(result, None))
     assert archive.whole
     own = {row.text: row for row in archive.rows}

@@ -32,7 +32,7 @@ def scorer_of(lm, log=None, part="train", template=None):
     return SplitScorer(lm, question, getattr(task, part), log or EvaluationLog())
 
 
-def make(lm, fluency=WEIGHT, *, log=None, forwards=1000, racing=None):
+def make(lm, fluency=WEIGHT, *, log=None, forwards=1000, racing=None, perplexity=1.0):
     return Objective(
         scorer_of(lm, log),
         lm.tokenizer,
@@ -40,6 +40,7 @@ def make(lm, fluency=WEIGHT, *, log=None, forwards=1000, racing=None):
         Budget(forwards),
         max_prompt_tokens=3,
         fluency=fluency,
+        perplexity=perplexity,
         racing=racing,
     )
 
@@ -64,6 +65,17 @@ def test_a_reward_is_that_of_the_examples_and_the_weighted_fluency(lm):
         assert other.reward == pytest.approx(expected, abs=1e-4)
     order = [np.argsort([s.reward for s in found]).tolist() for found in (plain, fluent)]
     assert order[0] != order[1]
+
+
+def test_more_fluent_than_enough_is_worth_nothing(lm):
+    plain = make(lm, 0.0).evaluate(PROMPTS)
+    read = [read_by_hand(lm, prompt) for prompt in PROMPTS]
+    enough = sorted(read)[1] + 0.01
+    lacking = make(lm, perplexity=np.exp(-enough)).evaluate(PROMPTS)
+    for one, other, own in zip(plain, lacking, read, strict=True):
+        expected = one.reward + WEIGHT * min(0.0, own - enough)
+        assert other.reward == pytest.approx(expected, abs=1e-4)
+    assert sum(one.reward == other.reward for one, other in zip(plain, lacking, strict=True)) == 2
 
 
 def test_a_prompt_costs_its_readings_too_and_its_prefixes_nothing(lm):
@@ -155,7 +167,7 @@ def test_the_empty_prompt_has_nothing_to_be_read(lm):
 
 def test_an_unread_prompt_is_an_error(lm):
     with pytest.raises(KeyError, match="never read"):
-        Fluency(scorer_of(lm), 1.0).of(PROMPTS[0])
+        Fluency(scorer_of(lm)).of(PROMPTS[0])
 
 
 def test_an_lm_that_cannot_read_is_named(objective):

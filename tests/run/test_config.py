@@ -120,7 +120,16 @@ def test_a_toml_file_gives_what_python_gives(tmp_path, tiny_lm):
     )
     outcome = config.outcome()
     assert json.loads(json.dumps(outcome)) == outcome
-    left_out = {"out", "threads", "data_root", "family", "pieces", "ensemble", "fluency"}
+    left_out = {
+        "out",
+        "threads",
+        "data_root",
+        "family",
+        "pieces",
+        "ensemble",
+        "fluency",
+        "perplexity",
+    }
     assert {*outcome} == {f.name for f in fields(RunConfig)} - left_out
     again = RunConfig.parse(json.loads(json.dumps(outcome)))
     assert again.outcome() == outcome
@@ -132,6 +141,8 @@ def test_a_weight_is_a_number_from_zero_up():
     for wrong in (-0.1, float("inf"), float("nan")):
         with pytest.raises(ConfigError, match="fluency must be 0 or more"):
             RunConfig(fluency=wrong)
+    with pytest.raises(ConfigError, match=r"perplexity must be 1 or more, not 0\.5"):
+        RunConfig(perplexity=0.5)
     for wrong in (True, "0.1", None):
         with pytest.raises(ConfigError, match="fluency must be a number, not"):
             RunConfig(fluency=wrong)
