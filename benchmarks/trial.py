@@ -102,15 +102,16 @@ def table() -> str:
     for row in rows:
         by.setdefault(row["trial"], {})[row["split"]] = row
     lines = [
-        "| trial | splits | selected | mean of 8 | average of 4 | best train reward "
-        "| perplexity | new in the last third | against | mean of 8: gain | average of 4: gain |",
-        "| :-- | --: | --: | --: | --: | --: | --: | --: | :-- | --: | --: |",
+        "| trial | splits | selected | its accuracy | mean of 8 | average of 4 "
+        "| best train reward | perplexity | new in the last third | against | mean of 8: gain "
+        "| average of 4: gain |",
+        "| :-- | --: | --: | --: | --: | --: | --: | --: | --: | :-- | --: | --: |",
     ]
     for name, own in by.items():
         against = next(iter(own.values())).get("against")
         cells = [
             f"{_mean(own, key):.4f}"
-            for key in ("selected", "mean_of_8", "of_4", "best_train_reward")
+            for key in ("selected", "selected_accuracy", "mean_of_8", "of_4", "best_train_reward")
         ]
         read = [r["fluency"] for r in own.values() if "fluency" in r]
         cells.append(f"{np.exp(-np.mean(read)):.0f}" if read else "")

@@ -1,0 +1,103 @@
+"""How readable are the selected prompts, and what does that cost?
+
+    python benchmarks/readable.py benchmarks/four-tasks:ppo+racing benchmarks/fluency:ppo+racing \\
+        benchmarks/four-tasks:lm-samples+racing --data-root DATA --into benchmarks/fluency/README.md
+
+Reads every selected prompt behind two train examples of its split with the frozen LM, as a search
+with ``--fluency`` does, and writes perplexity, test accuracy and log-likelihood of each method, and
+what it has more or less than the first one named: paired differences, one a (task, split), averaged
+over splits and then over tasks, with 95 % bootstrap intervals over the splits of these tasks.
+"""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from marks import show
+from over_tasks import bootstrap
+
+import rlprompt
+from rlprompt.core.ledger import Ledger
+from rlprompt.lm.protocol import FrozenLM
+from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.fluency import Fluency
+from rlprompt.objective.split_scorer import Question, SplitScorer
+from rlprompt.tasks.tokenization import prompt_of
+
+BEGIN, END = "<!-- made by benchmarks/readable.py -->", "<!-- end of readable -->"
+SCORES = ("fluency", "test_accuracy", "test_log_likelihood")
+
+
+def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | None) -> pd.DataFrame:
+    """Returns a row a (task, split): the fluency of the selected prompt, and its test scores."""
+    result = json.loads((experiment / "comparison.json").read_text(encoding="utf-8"))
+    config = result["config"]
+    rows = []
+    for path in config["tasks"]:
+        for seed in config["split_seeds"]:
+            task = rlprompt.load_task(path, seed, config["run"]["shots"], data_root=data_root)
+            own = [
+                run
+                for run in result["runs"]
+                if (run["task"], run["split_seed"], run["method"]) == (task.name, seed, method)
+            ]
+            for run in own:
+                prompt = prompt_of(lm.tokenizer, task.template, run["prompt"])
+                question = Question(task.template, task.verbalizer, len(prompt))
+                reader = Fluency(SplitScorer(lm, question, task.train, EvaluationLog()))
+                reader.read([prompt], Ledger())
+                row = {key: run[key] for key in ("task", "split_seed", *SCORES[1:])}
+                rows.append(row | {"fluency": reader.of(prompt)})
+    return pd.DataFrame(rows).groupby(["task", "split_seed"]).mean()
+
+
+def table(found: dict[str, pd.DataFrame]) -> str:
+    """Returns the methods as Markdown, each against the first."""
+    first = next(iter(found.values()))
+    lines = [
+        "| method | perplexity a token | times less | test accuracy | more by | "
+        "test log-likelihood | more by |",
+        "| :-- |" + " --: |" * 6,
+    ]
+    for name, own in found.items():
+        means = {score: float(own[score].groupby(level="task").mean().mean()) for score in SCORES}
+        cells: list[Any] = [f"{np.exp(-means['fluency']):,.0f}", "", f"{means[SCORES[1]]:.3f}", ""]
+        cells += [f"{means[SCORES[2]]:.4f}", ""]
+        if own is not first:
+            for n, score in enumerate(SCORES):
+                difference = (own[score] - first[score]).dropna()
+                tasks = [d.to_numpy() for _, d in difference.groupby(level="task")]
+                ends = np.array(
+                    [np.mean([d.mean() for d in tasks]), *bootstrap(tasks, draw_tasks=False)]
+                )
+                cells[2 * n + 1] = (
+                    "{:.1f} [{:.1f}, {:.1f}]".format(*np.exp(ends))
+                    if score == "fluency"
+                    else "{:+.4f} [{:+.4f}, {:+.4f}]".format(*ends)
+                )
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Reads the arguments and does it."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("methods", nargs="+", help="EXPERIMENT:METHOD, the first is the reference")
+    parser.add_argument("--lm", default="smollm2")
+    parser.add_argument("--data-root", type=Path)
+    parser.add_argument("--into", type=Path, help="file with the marks")
+    given = parser.parse_args()
+    lm = rlprompt.load_lm(rlprompt.LMConfig(given.lm))
+    found = {}
+    for each in given.methods:
+        experiment, method = each.split(":")
+        name = f"{Path(experiment).name}: {method}"
+        found[name] = fluencies(Path(experiment), method, lm, given.data_root)
+    show(table(found), given.into, BEGIN, END)
+
+
+if __name__ == "__main__":
+    main()
