@@ -9,7 +9,7 @@ from rlprompt.agents.soft_q import PRESETS
 from rlprompt.run.config import RunConfig
 from rlprompt.run.parts import task_of
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "rlprompt" / "config.toml"
+FILE = Path(__file__).parents[2] / "benchmarks" / "rlprompt-2022" / "config.toml"
 
 
 @pytest.fixture

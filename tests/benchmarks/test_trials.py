@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,7 @@ def trial(tmp_path, monkeypatch):
 
 
 def row(name, split, value, **more):
-    keys = ("selected", "mean_of_8", "of_4", "best_train_reward")
+    keys = ("selected", "selected_accuracy", "mean_of_8", "of_4", "best_train_reward")
     found = {"trial": name, "split": split, "budget": 1000, "new_in_last_third": None, **more}
     return found | dict.fromkeys(keys, value)
 
@@ -32,14 +33,22 @@ def row(name, split, value, **more):
 def test_gains_are_paired(trial):
     rows = [row("ppo", split, -0.5 + 0.1 * split) for split in (1, 2)]
     rows += [
-        row("mine", split, -0.4 + 0.1 * split, against="ppo", new_in_last_third=split / 10)
+        row(
+            "mine",
+            split,
+            -0.4 + 0.1 * split,
+            against="ppo",
+            new_in_last_third=split / 10,
+            fluency=-math.log(9 * split),
+        )
         for split in (2, 3)
     ]
     trial.RESULTS.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
     first, second = trial.table().splitlines()[2:4]
-    assert first == "| ppo | 2 | -0.3500 | -0.3500 | -0.3500 | -0.3500 |  |  |  |  |"
-    means = " | ".join(["-0.1500"] * 4)
-    assert second == f"| mine | 2 | {means} | 0.20 to 0.30 | ppo | +0.1000 (1) | +0.1000 (1) |"
+    assert first == f"| ppo | 2 | {' | '.join(['-0.3500'] * 5)} |  |  |  |  |  |"
+    means = " | ".join(["-0.1500"] * 5)
+    # The geometric mean of perplexities 18 and 27.
+    assert second == f"| mine | 2 | {means} | 22 | 0.20 to 0.30 | ppo | +0.1000 (1) | +0.1000 (1) |"
     assert "4 searches, 4,000 LM forwards." in trial.table()
 
 

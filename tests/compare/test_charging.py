@@ -14,7 +14,9 @@ def told(record):
     return {
         "prompt": record["prompt"],
         "ended": record["ended"],
-        "ledger": {k: v for k, v in record["ledger"].items() if not k.endswith(("seconds", "tokens"))},
+        "ledger": {
+            k: v for k, v in record["ledger"].items() if not k.endswith(("seconds", "tokens"))
+        },
         "trace": [(t["forwards"], t["text"]) for t in record["trace"]],
         "finalists": [f["text"] for f in record["finalists"]],
     }
