@@ -16,8 +16,8 @@ from rlprompt.html.scales import Scale, Tick
 SHOWN = 0.95
 #: Prompts of each length that are drawn, evenly over their ranks.
 DRAWN = 60
-#: Perplexities that are marked on the axis, where they are on it.
-MARKED = (1, 3, 10, 30, 100, 300, 1_000, 3_000, 10_000, 100_000, 1_000_000, 10_000_000)
+#: Most marks on the axis of perplexities, which are powers of ten and, with few of them, threes.
+MARKS = 5
 
 
 @dataclass(frozen=True)
@@ -115,18 +115,27 @@ def _against_perplexity(rows: Sequence[Row], lengths: Sequence[int]) -> Plot:
         -(row.fluency or 0.0) for line in lines.values() for row in line
     ]
     x = Scale.over(ends, LEFT, WIDTH - RIGHT)
-    marks = [each for each in MARKED if x.low <= math.log(each) <= x.high]
     told = "; ".join(f"{name}: {len(line)} prompts" for name, line in lines.items())
     return _plot(
         "Reward on train against perplexity",
         f"The best reward at each perplexity that no more fluent prompt reaches. {told}.",
-        "perplexity of the prompt under the LM, a token",
-        tuple(Tick(x(math.log(each)), f"{each:,}") for each in marks),
+        "perplexity a token, under the LM",
+        tuple(Tick(x(math.log(each)), f"{each:,}") for each in _marks(x)),
         x,
         drawn,
         lines,
         lambda row: -(row.fluency or 0.0),
     )
+
+
+def _marks(x: Scale) -> list[int]:
+    """Returns round perplexities on an axis of their logarithms."""
+    tens = [10**n for n in range(16)]
+    found = [
+        [each for each in marks if x.low <= math.log(each) <= x.high]
+        for marks in (sorted([*tens, *(3 * each for each in tens)]), tens, tens[::2], tens[::4])
+    ]
+    return next((marks for marks in found if len(marks) <= MARKS), found[-1])
 
 
 def _rising(line: Sequence[Row]) -> list[Row]:

@@ -160,7 +160,7 @@ def test_prompts_that_were_read_have_their_fluency(config, tmp_path, parse):
         assert not any(covers(one, other) for other in pareto.front if other is not one)
     write_report(folder, tmp_path / "report.html")
     page = parse((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert "perplexity of the prompt under the LM" in page.text
+    assert "perplexity a token, under the LM" in page.text
     assert "Prompts were not read" not in page.text
 
 
