@@ -55,7 +55,7 @@ class Fluency:
         return len(self._rows)
 
     def read(self, prompts: Sequence[Prompt], ledger: Ledger) -> None:
-        """Reads prompts that may be asked for; see :meth:`SplitScorer.read`."""
+        """Reads prompts that may be asked for, see ``SplitScorer.read``."""
         self._scorer.read(self._rows, prompts, ledger)
 
     def of(self, prompt: Prompt) -> float:
