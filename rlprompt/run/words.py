@@ -19,6 +19,7 @@ from rlprompt.core.prompt import Prompt
 from rlprompt.lm.loading import load_lm
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
+from rlprompt.objective.fluency import ENOUGH
 from rlprompt.objective.split_scorer import SplitScorer
 from rlprompt.rewards import Reward
 from rlprompt.run import folder
@@ -44,6 +45,8 @@ _FIXED: Mapping[str, Any] = {
     "seed": 0,
     "length": 1,
     "racing": False,
+    "fluency": 0.0,
+    "perplexity": ENOUGH,
     "ensemble": 1,
     "test_limit": None,
     "manual_prompts": (),
@@ -71,7 +74,7 @@ def word_effects(
 
     Args:
         config: task, LM, vocabulary, reward and folder. Agent, controls, budget, seed, length,
-            racing, ensemble, test limit and manual prompts have no say.
+            racing, fluency, ensemble, test limit and manual prompts have no say.
         task: a task made in Python, in place of ``config.task``.
         lm: a loaded LM, in place of ``config.lm``.
         top: words at each end that are scored on dev.
