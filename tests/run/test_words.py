@@ -246,7 +246,9 @@ class TestFiles:
         word_effects(config, task=a_task(), lm=PlantedLM(40, 1), top=1)
         # What has no say in the outcome may differ.
         word_effects(
-            replace(config, seed=3, agent="random", ensemble=4), task=a_task(), lm=PlantedLM(40, 1)
+            replace(config, seed=3, agent="random", ensemble=4, fluency=0.1),
+            task=a_task(),
+            lm=PlantedLM(40, 1),
         )
         with pytest.raises(RunError, match="vocabulary_size was 60, now 50"):
             word_effects(replace(config, vocabulary_size=50), task=a_task(), lm=PlantedLM(40, 1))
