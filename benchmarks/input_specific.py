@@ -21,18 +21,13 @@ import torch
 from trial import TAKEN, TASK, pool
 
 import rlprompt
-from rlprompt.core.evaluation import (
-    Evaluation,
-    FloatArray,
-    IntArray,
-    fit_calibration,
-    gold_logprobs,
-)
+from rlprompt.core.evaluation import FloatArray, IntArray, gold_logprobs
 from rlprompt.core.prompt import Prompt
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog, read_calls
-from rlprompt.objective.split_scorer import SplitScorer
+from rlprompt.objective.split_scorer import SplitScorer, halves
 from rlprompt.run.config import RunConfig
+from rlprompt.run.final import evaluation_on
 from rlprompt.run.parts import assemble
 
 PROMPTS = 8
@@ -90,18 +85,16 @@ def judge(split_seed: int, logs: Path, lm: FrozenLM) -> dict[str, float]:
         )
 
         def logprobs(prompt: Prompt, scorers: Sequence[SplitScorer]) -> FloatArray:
-            own = np.concatenate([scorer.known(prompt) for scorer in scorers])
-            gold = np.concatenate([scorer.gold for scorer in scorers])
-            bias = fit_calibration(parts.train.known(prompt))
-            return gold_logprobs(Evaluation(own, gold, bias).calibrated, gold)
+            evaluation = evaluation_on(scorers, [prompt], parts.train)
+            return gold_logprobs(evaluation.calibrated, evaluation.gold)
 
         on_seen = {p: logprobs(p, seen) for p in prompts}
         best = sorted(prompts, key=lambda p: -np.exp(on_seen[p]).mean())[:PROMPTS]
         right = np.exp(np.stack([on_seen[p] for p in best], axis=1))
         new = np.stack([logprobs(p, [judged]) for p in best], axis=1)
-    texts = [e.fields["text"] for scorer in (parts.task.train, parts.task.dev) for e in scorer]
-    order = [*range(len(parts.task.train)), *_dealt(len(parts.task.train), len(parts.task.dev))]
-    inputs = _features(lm, [texts[n] for n in order], [e.fields["text"] for e in unseen])
+    examples = [e for part in (parts.task.train, *halves(parts.task.dev)) for e in part]
+    texts = [[e.fields["text"] for e in each] for each in (examples, unseen)]
+    inputs = _features(lm, *texts)
     penalty = max(PENALTIES, key=lambda each: _validated(inputs[0], right, each))
     picks = chosen(inputs[1], learn(inputs[0], right, penalty))
     rows = np.arange(len(new))
@@ -114,11 +107,6 @@ def judge(split_seed: int, logs: Path, lm: FrozenLM) -> dict[str, float]:
         "penalty": penalty,
         "oracle": float(new.max(axis=1).mean()),
     }
-
-
-def _dealt(offset: int, count: int) -> list[int]:
-    """Returns where the examples of both halves of dev stand, half by half."""
-    return [offset + n for half in (0, 1) for n in range(half, count, 2)]
 
 
 def _features(

@@ -11,6 +11,7 @@ over splits and then over tasks, with 95 % bootstrap intervals over the splits o
 
 import argparse
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,8 @@ from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.tasks.tokenization import prompt_of
 
 BEGIN, END = "<!-- made by benchmarks/readable.py -->", "<!-- end of readable -->"
+#: Every method asks for the same tasks.
+load_task = cache(rlprompt.load_task)
 SCORES = ("fluency", "test_accuracy", "test_log_likelihood")
 
 
@@ -38,7 +41,7 @@ def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | Non
     rows = []
     for path in config["tasks"]:
         for seed in config["split_seeds"]:
-            task = rlprompt.load_task(path, seed, config["run"]["shots"], data_root=data_root)
+            task = load_task(path, seed, config["run"]["shots"], data_root=data_root)
             own = [
                 run
                 for run in result["runs"]

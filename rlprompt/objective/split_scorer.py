@@ -115,9 +115,7 @@ class SplitScorer:
         ledger.computed += len(missing) * self.n_examples
         if missing:
             self._compute(missing, prefixes)
-        for prompt in prompts:
-            batch = self._log.batch(self.context, prompt)
-            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
+        self._count(self.context, prompts, ledger)
         return [self.known(p) for p in prompts]
 
     @property
@@ -165,9 +163,7 @@ class SplitScorer:
             )
             scores = dict(zip([keys[n] for n in missing], map(_as_logged, found), strict=True))
             self._keep(context, scores, before)
-        for key in keys:
-            batch = self._log.batch(context, key)
-            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
+        self._count(context, keys, ledger)
         known = [self._log.get(context, key) for key in keys]
         return np.stack([row for row in known if row is not None])
 
@@ -205,9 +201,7 @@ class SplitScorer:
                     if self._log.get(context, prefix) is None:
                         scores.setdefault(prefix, _as_logged(total[:, None]))
             self._keep(context, scores, before)
-        for prompt in prompts:
-            batch = self._log.batch(context, prompt)
-            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
+        self._count(context, prompts, ledger)
 
     def was_read(self, rows: Sequence[int], prompt: Prompt) -> FloatArray:
         """Returns the log-probability of a prompt behind each of some examples, shape (n_rows,).
@@ -267,6 +261,12 @@ class SplitScorer:
             for prompt, row in zip(whole, self.scorer.choice_logprobs(whole), strict=True):
                 found[prompt] = _as_logged(row)
         self._keep(self.context, found, before)
+
+    def _count(self, context: str, keys: Sequence[Prompt], ledger: Ledger) -> None:
+        """Counts what the LM calls cost that scores of the log came from, each call once."""
+        for key in keys:
+            batch = self._log.batch(context, key)
+            ledger.count(batch, batch.tokens, batch.seconds, batch.saved)
 
     def _spent(self) -> Batch:
         """Returns what the LM has spent so far."""

@@ -5,7 +5,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-from input_specific import _dealt, _validated, chosen, learn
+from input_specific import _validated, chosen, learn
 
 
 def test_it_chooses_by_the_input_where_that_pays():
@@ -24,7 +24,3 @@ def test_held_back_it_keeps_to_the_best_prompt():
     inputs, right = generator.normal(size=(64, 4)), generator.uniform(0.4, 0.6, (64, 3))
     right[:, 2] += 0.2
     assert set(chosen(inputs, learn(inputs, right, 1e3)).tolist()) == {2}
-
-
-def test_halves_of_dev_stand_one_after_the_other():
-    assert _dealt(10, 5) == [10, 12, 14, 11, 13]
