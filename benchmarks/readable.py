@@ -5,8 +5,10 @@
 
 Reads every selected prompt behind two train examples of its split with the frozen LM, as a search
 with ``--fluency`` does, and writes perplexity, test accuracy and log-likelihood of each method, and
-what it has more or less than the first one named: paired differences, one a (task, split), averaged
-over splits and then over tasks, with 95 % bootstrap intervals over the splits of these tasks.
+what it has more or less than the first one named, an ensemble than the first ensemble: paired
+differences, one a (task, split), averaged over splits and then over tasks, with 95 % bootstrap
+intervals over the splits of these tasks. The perplexity of an ensemble is the geometric mean of its
+prompts'.
 """
 
 import argparse
@@ -21,6 +23,7 @@ from marks import show
 from over_tasks import bootstrap
 
 import rlprompt
+from rlprompt.compare.config import ENSEMBLE
 from rlprompt.core.ledger import Ledger
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
@@ -35,7 +38,7 @@ SCORES = ("fluency", "test_accuracy", "test_log_likelihood")
 
 
 def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | None) -> pd.DataFrame:
-    """Returns a row a (task, split): the fluency of the selected prompt, and its test scores."""
+    """Returns a row a (task, split): the fluency of what was selected, and its test scores."""
     result = json.loads((experiment / "comparison.json").read_text(encoding="utf-8"))
     config = result["config"]
     rows = []
@@ -48,18 +51,19 @@ def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | Non
                 if (run["task"], run["split_seed"], run["method"]) == (task.name, seed, method)
             ]
             for run in own:
-                prompt = prompt_of(lm.tokenizer, task.template, run["prompt"])
-                question = Question(task.template, task.verbalizer, len(prompt))
+                texts = run.get("ensemble") or [run["prompt"]]
+                prompts = [prompt_of(lm.tokenizer, task.template, text) for text in texts]
+                question = Question(task.template, task.verbalizer, max(map(len, prompts)))
                 reader = Fluency(SplitScorer(lm, question, task.train, EvaluationLog()))
-                reader.read([prompt], Ledger())
+                reader.read(prompts, Ledger())
                 row = {key: run[key] for key in ("task", "split_seed", *SCORES[1:])}
-                rows.append(row | {"fluency": reader.of(prompt)})
+                rows.append(row | {"fluency": float(np.mean([reader.of(p) for p in prompts]))})
     return pd.DataFrame(rows).groupby(["task", "split_seed"]).mean()
 
 
 def table(found: dict[str, pd.DataFrame]) -> str:
-    """Returns the methods as Markdown, each against the first."""
-    first = next(iter(found.values()))
+    """Returns the methods as Markdown, each against the first of its kind."""
+    first: dict[bool, pd.DataFrame] = {}
     lines = [
         "| method | perplexity a token | times less | test accuracy | more by | "
         "test log-likelihood | more by |",
@@ -69,9 +73,10 @@ def table(found: dict[str, pd.DataFrame]) -> str:
         means = {score: float(own[score].groupby(level="task").mean().mean()) for score in SCORES}
         cells: list[Any] = [f"{np.exp(-means['fluency']):,.0f}", "", f"{means[SCORES[1]]:.3f}", ""]
         cells += [f"{means[SCORES[2]]:.4f}", ""]
-        if own is not first:
+        reference = first.setdefault(name.endswith(ENSEMBLE), own)
+        if own is not reference:
             for n, score in enumerate(SCORES):
-                difference = (own[score] - first[score]).dropna()
+                difference = (own[score] - reference[score]).dropna()
                 tasks = [d.to_numpy() for _, d in difference.groupby(level="task")]
                 ends = np.array(
                     [np.mean([d.mean() for d in tasks]), *bootstrap(tasks, draw_tasks=False)]

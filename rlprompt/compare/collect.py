@@ -130,6 +130,7 @@ def _trial(
         tuning=Tuning(record["n_parameters"], record["bytes"], **record["traits"])
         if record and "tuner" in record
         else None,
+        ensemble=tuple(record.get("ensemble", ())) if record else (),
     )
 
 
@@ -138,6 +139,7 @@ def _row(trial: Trial) -> dict[str, Any]:
     return {
         **asdict(trial.setting),
         "prompt": trial.prompt,
+        **({"ensemble": list(trial.ensemble)} if trial.ensemble else {}),
         "test_accuracy": float(trial.correct.mean()),
         "test_log_likelihood": float(trial.log_likelihood.mean()),
         "dev_accuracy": trial.dev_accuracy,

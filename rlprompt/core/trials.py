@@ -62,6 +62,8 @@ class Trial:
         trace: (LM forwards, best train reward so far) at each improvement; empty for fixed prompts
             and for tuners, which look at dev.
         tuning: of a tuned method; None for a text prompt.
+        ensemble: texts of the prompts that are averaged, the selected one first; empty where it
+            stands alone.
     """
 
     setting: Setting
@@ -76,6 +78,7 @@ class Trial:
     seconds: float = 0.0
     trace: tuple[tuple[int, float], ...] = ()
     tuning: Tuning | None = None
+    ensemble: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

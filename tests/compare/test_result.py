@@ -169,6 +169,8 @@ def test_an_ensemble_is_a_method_of_its_own(settings, frozen, tmp_path):
     assert record["members"] == 4
     assert record["ensemble"][0] == record["prompt"]["text"]
     assert 1 < len(record["ensemble"]) <= 4
+    assert rows["random+ensemble"]["ensemble"] == record["ensemble"]
+    assert "ensemble" not in rows["random"]
     # Going on finds everything done.
     again = compare(config, lm=frozen)
     assert again["runs"] == result["runs"]
