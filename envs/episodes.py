@@ -1,7 +1,7 @@
 """N prompts that grow in lock-step: the part that every kind of environment shares."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, TypedDict, cast, get_args
+from typing import Any, Literal, TypeAlias, TypedDict, cast, get_args
 
 import gymnasium
 import numpy as np
@@ -11,14 +11,19 @@ from numpy.typing import ArrayLike, NDArray
 from rlprompt.core.errors import ConfigError, suggest
 from rlprompt.core.evaluation import FloatArray, IntArray
 from rlprompt.core.prompt import Prompt
+from rlprompt.envs.prior import mean_prior
 from rlprompt.objective.objective import Objective, Scored
 from rlprompt.tasks.vocabulary import ActionVocabulary
 
 BoolArray: TypeAlias = NDArray[np.bool_]
+#: Of one episode or of n: actions so far, or with a prior a dictionary of these and the prior.
+Observation: TypeAlias = IntArray | dict[str, NDArray[Any]]
 Timing: TypeAlias = Literal["terminal", "dense"]
 
 #: Stands in an observation where no token is yet.
 EMPTY = -1
+#: Least log-probability of a prior, nats: a space without an end worries Gymnasium's checker.
+LEAST = -100.0
 
 
 class RuleSettings(TypedDict, total=False):
@@ -28,6 +33,7 @@ class RuleSettings(TypedDict, total=False):
     stop_action: bool
     timing: Timing
     min_length: int
+    prior: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +47,15 @@ class EpisodeRules:
             after every token what the token added.
         min_length: number of tokens before which the stop action is masked. It says nothing of the
             objective's archive, which holds shorter prefixes too where their scores come for free.
+        prior: whether observations also say how likely the frozen LM itself goes on with each
+            action, on average behind two train examples. Costs two LM forwards an episode or less.
     """
 
     length: int = 5
     stop_action: bool = False
     timing: Timing = "terminal"
     min_length: int = 1
+    prior: bool = False
 
     def __post_init__(self) -> None:
         """Refuses rules that cannot be meant.
@@ -74,13 +83,13 @@ class Outcome:
     Attributes:
         rewards: shape (n,), higher is better.
         finished: shape (n,), whether the prompt is complete.
-        observations: shape (n, length), complete prompts included as they ended.
+        observations: of all n, complete prompts included as they ended.
         infos: for each a dictionary, empty but for complete prompts.
     """
 
     rewards: FloatArray
     finished: BoolArray
-    observations: IntArray
+    observations: Observation
     infos: list[dict[str, str | float]]
 
 
@@ -102,7 +111,8 @@ class PromptEpisodes:
             rules: when they end, and when they pay.
 
         Raises:
-            ConfigError: ``n`` is below 1, or the objective takes no prompts of ``rules.length``.
+            ConfigError: ``n`` is below 1, the objective takes no prompts of ``rules.length``, or a
+                prior is asked of an LM that has none.
         """
         if n < 1:
             raise ConfigError(f"{n} environments: write 1 or more.")
@@ -110,6 +120,11 @@ class PromptEpisodes:
             raise ConfigError(
                 f"length = {rules.length}, but the objective takes prompts of up to "
                 f"{objective.max_prompt_tokens} tokens: give it max_prompt_tokens={rules.length}."
+            )
+        if rules.prior and not objective.predicts_tokens:
+            raise ConfigError(
+                "prior = True needs an LM that can go on with the input: a causal one, with the "
+                "prompt behind the input, as in '{text}{prompt}'. Leave prior out."
             )
         self.objective = objective
         self.vocabulary = vocabulary
@@ -127,16 +142,27 @@ class PromptEpisodes:
         return spaces.Discrete(len(self.vocabulary) + self.rules.stop_action)
 
     @property
-    def observation_space(self) -> spaces.Space[IntArray]:
-        """Actions chosen so far, -1 where none is yet; shape (length,), int64."""
+    def observation_space(self) -> spaces.Space[Any]:
+        """Actions chosen so far, -1 where none is yet; shape (length,), int64.
+
+        With a prior a dictionary of these, 'prompt', and of 'prior', log-probabilities of the
+        actions, shape (V,) or (V + 1,), float32; zeros where the prompt is finished.
+        """
         # MultiDiscrete would say the same, but SB3 one-hots it: length x (V + 1) features.
-        box = spaces.Box(EMPTY, len(self.vocabulary) - 1, (self.rules.length,), np.int64)
-        return cast("spaces.Space[IntArray]", box)
+        prompt = spaces.Box(EMPTY, len(self.vocabulary) - 1, (self.rules.length,), np.int64)
+        if not self.rules.prior:
+            return cast("spaces.Space[IntArray]", prompt)
+        prior = spaces.Box(LEAST, 0, (int(self.action_space.n),), np.float32)
+        return spaces.Dict({"prompt": prompt, "prior": prior})
 
     @property
-    def observations(self) -> IntArray:
-        """Copy of the actions chosen so far, -1 where none is yet, shape (n, length)."""
-        return self._actions.copy()
+    def observations(self) -> Observation:
+        """What is to be seen of all n episodes, as a copy.
+
+        Raises:
+            SearchOver: the budget does not cover the prior.
+        """
+        return self._observe(self._actions, self._lengths, self._over)
 
     @property
     def masks(self) -> BoolArray:
@@ -181,12 +207,13 @@ class PromptEpisodes:
         finished = ~growing | (lengths == self.rules.length)
         before = [s.reward if s else 0.0 for s in self._scored]
         scored = self._evaluate(grown, lengths, finished)
+        observations = self._observe(grown, lengths, finished)
         # Only now, after what can fail.
         self._actions, self._lengths, self._over, self._scored = grown, lengths, finished, scored
         # In terminal timing nothing is scored before the end, so this is the whole reward.
         rewards = [s.reward - b if s else 0.0 for s, b in zip(scored, before, strict=True)]
         infos = [self._info(s) if f else {} for s, f in zip(scored, finished, strict=True)]
-        return Outcome(np.array(rewards), finished.copy(), grown.copy(), infos)
+        return Outcome(np.array(rewards), finished.copy(), observations, infos)
 
     def texts(self) -> list[str]:
         """Returns each prompt as text, with its reward where it is known; asks nothing of the LM.
@@ -218,6 +245,18 @@ class PromptEpisodes:
     def _prompt(self, actions: IntArray, length: int) -> Prompt:
         return Prompt(tuple(self._token_ids[actions[:length]].tolist()))
 
+    def _observe(self, actions: IntArray, lengths: IntArray, over: BoolArray) -> Observation:
+        if not self.rules.prior:
+            return actions.copy()
+        prior = np.zeros((self.n, int(self.action_space.n)), np.float32)
+        going_on = np.flatnonzero(~over)
+        if len(going_on):
+            prompts = [self._prompt(actions[i], lengths[i]) for i in going_on]
+            ids = self.vocabulary.token_ids
+            found = mean_prior(self.objective, prompts, ids, prior.shape[1])
+            prior[going_on] = np.clip(found, LEAST, 0)
+        return {"prompt": actions.copy(), "prior": prior}
+
     def _evaluate(
         self, actions: IntArray, lengths: IntArray, finished: BoolArray
     ) -> list[Scored | None]:
@@ -231,3 +270,10 @@ class PromptEpisodes:
         assert scored is not None
         text = self.objective.text(scored.prompt)
         return {"rlprompt/text": text, "rlprompt/reward": scored.reward}
+
+
+def nth(observations: Observation, i: int) -> Observation:
+    """Returns what is to be seen of one of n episodes."""
+    if isinstance(observations, dict):
+        return {name: values[i] for name, values in observations.items()}
+    return cast(IntArray, observations[i])

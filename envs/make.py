@@ -19,6 +19,7 @@ from rlprompt.lm.loading import LMConfig, load_lm
 from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.objective.fluency import ENOUGH
 from rlprompt.objective.objective import Objective
+from rlprompt.objective.racing import Racing
 from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.rewards import REWARDS
 from rlprompt.tasks.registry import load_task
@@ -43,6 +44,7 @@ class TaskSettings(TypedDict, total=False):
     reward: str
     fluency: float
     perplexity: float
+    racing: bool
     vocabulary_size: int
     budget: int | None
     log: str | None
@@ -63,6 +65,7 @@ def prompt_parts(
     reward: str = "calibrated_log_likelihood",
     fluency: float = 0.0,
     perplexity: float = ENOUGH,
+    racing: bool = False,
     vocabulary_size: int = 2000,
     budget: int | None = None,
     log: str | None = None,
@@ -80,6 +83,8 @@ def prompt_parts(
         reward: registered name or import path of a reward.
         fluency: what a nat a token costs that a prompt's log-probability under the LM itself lacks.
         perplexity: a token, at which a prompt is fluent enough.
+        racing: whether prompts are scored heat by heat and bad ones dropped early, see
+            :mod:`rlprompt.objective.racing`; the reward of a dropped one is an estimate.
         vocabulary_size: upper limit for the number of actions; the most frequent words are kept.
         budget: LM forwards, one an example and prompt; None for no limit. It counts for one
             environment, or for all N of a vector environment together.
@@ -102,12 +107,13 @@ def prompt_parts(
     where = None if log is None else str(Path(log).expanduser().resolve())
     objective = Objective(
         _scorer(lm, asked, length, where),
-        _lm(lm).tokenizer,
+        shared_lm(lm).tokenizer,
         reward_function,
         limit,
         max_prompt_tokens=length,
         # A learner outside this package counts its own steps, and may well stay at one prompt.
         stall_calls=None,
+        racing=Racing() if racing else None,
         fluency=fluency,
         perplexity=perplexity,
     )
@@ -145,7 +151,7 @@ def forget_parts() -> None:
     Frees an LM's memory, and lets a changed task file be read again. Environments made before keep
     working, but write to no log file any more.
     """
-    for shared in (_lm, _task, _vocabulary, _scorer):
+    for shared in (shared_lm, _task, _vocabulary, _scorer):
         shared.cache_clear()
     while _LOGS:
         _LOGS.popitem()[1].close()
@@ -164,7 +170,12 @@ def _log(path: str | None) -> EvaluationLog:
 
 # Few of each are kept: whoever goes through many LMs or splits does not hold all of them.
 @lru_cache(maxsize=2)
-def _lm(name: str) -> "FrozenLM":
+def shared_lm(name: str) -> "FrozenLM":
+    """Returns the LM that the environments of this name share; its embedding rows, for a policy.
+
+    Raises:
+        LMError: it cannot be loaded.
+    """
     return load_lm(LMConfig(name=name))
 
 
@@ -209,7 +220,7 @@ def _task(asked: _Asked) -> Task:
 def _vocabulary(lm: str, asked: _Asked, size: int) -> ActionVocabulary:
     loaded = _task(asked)
     return build_vocabulary(
-        _lm(lm).tokenizer,
+        shared_lm(lm).tokenizer,
         loaded.verbalizer,
         loaded.template,
         size=size,
@@ -221,4 +232,4 @@ def _vocabulary(lm: str, asked: _Asked, size: int) -> ActionVocabulary:
 def _scorer(lm: str, asked: _Asked, length: int, log: str | None) -> SplitScorer:
     loaded = _task(asked)
     question = Question(loaded.template, loaded.verbalizer, length)
-    return SplitScorer(_lm(lm), question, loaded.train, _log(log))
+    return SplitScorer(shared_lm(lm), question, loaded.train, _log(log))

@@ -6,15 +6,21 @@ import gymnasium
 import numpy as np
 
 from rlprompt.core.errors import ConfigError
-from rlprompt.core.evaluation import IntArray
-from rlprompt.envs.episodes import BoolArray, EpisodeRules, PromptEpisodes, RuleSettings
+from rlprompt.envs.episodes import (
+    BoolArray,
+    EpisodeRules,
+    Observation,
+    PromptEpisodes,
+    RuleSettings,
+    nth,
+)
 from rlprompt.objective.objective import Objective
 from rlprompt.tasks.vocabulary import ActionVocabulary
 
 RENDER_MODES = ("ansi",)
 
 
-class PromptEnv(gymnasium.Env[IntArray, np.int64]):
+class PromptEnv(gymnasium.Env[Observation, np.int64]):
     """Writes a prompt token by token; the frozen LM's answers under the prompt are the reward.
 
     ## Description
@@ -34,6 +40,13 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
     ## Observation Space
     ``Box(-1, V - 1, (length,), int64)``: actions chosen so far, in order; -1 where none is yet.
     Each observation is a new array.
+
+    With ``prior`` it is a ``Dict`` of these, ``prompt``, and of ``prior``: for each action the
+    log-probability that the frozen LM itself goes on with it, the mean of probabilities behind two
+    train examples that are always the same, ``Box(-100, 0, (V,), float32)``. A policy that adds it
+    to its logits begins with what the LM would say. It has no opinion on stopping, which counts as
+    a token on average; zeros where the prompt is finished. Two LM forwards an episode or less are
+    charged for it.
 
     ## Rewards
     * ``timing="terminal"``: the reward of the finished prompt at its last step, 0 before.
@@ -67,6 +80,7 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
     * ``stop_action`` (False): whether a prompt may end earlier.
     * ``timing`` ("terminal"): when rewards are paid, or "dense".
     * ``min_length`` (1): tokens before which stopping is masked.
+    * ``prior`` (False): whether observations have the LM's own opinion.
     * ``render_mode`` (None): "ansi" makes :meth:`render` return the text and, if known, the reward.
 
     The class takes live parts. By name, with a task and an LM that are loaded for you:
@@ -110,7 +124,8 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
         """Makes the environment; arguments as in the class.
 
         Raises:
-            ConfigError: a setting is out of range, or the objective takes no prompts that long.
+            ConfigError: a setting is out of range, the objective takes no prompts that long, or the
+                LM has no prior in this template.
         """
         check_render_mode(render_mode)
         self.render_mode = render_mode
@@ -122,7 +137,7 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[IntArray, dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begins with the empty prompt.
 
         Args:
@@ -130,20 +145,24 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
             options: none are known.
 
         Returns:
-            The observation, shape (length,), all -1, and an empty info.
+            The observation, shape (length,), all -1, or with the prior of the first token; and an
+            empty info.
+
+        Raises:
+            SearchOver: the budget does not cover the prior.
         """
         super().reset(seed=seed)
         self._episodes.reset()
-        return self._episodes.observations[0], {}
+        return nth(self._episodes.observations, 0), {}
 
-    def step(self, action: np.int64 | int) -> tuple[IntArray, float, bool, bool, dict[str, Any]]:
+    def step(self, action: np.int64 | int) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Appends a token, or ends the prompt.
 
         Args:
             action: from 0 to V - 1, or V to stop; a masked action does not raise.
 
         Returns:
-            The observation of shape (length,), the reward, whether the prompt is complete, False
+            The observation (see the class), the reward, whether the prompt is complete, False
             (never truncated), and the info.
 
         Raises:
@@ -153,7 +172,7 @@ class PromptEnv(gymnasium.Env[IntArray, np.int64]):
         """
         outcome = self._episodes.step(np.reshape(action, 1))
         return (
-            outcome.observations[0],
+            nth(outcome.observations, 0),
             float(outcome.rewards[0]),
             bool(outcome.finished[0]),
             False,

@@ -9,13 +9,20 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from rlprompt.core.evaluation import FloatArray, IntArray
-from rlprompt.envs.episodes import BoolArray, EpisodeRules, PromptEpisodes, RuleSettings
+from rlprompt.envs.episodes import (
+    BoolArray,
+    EpisodeRules,
+    Observation,
+    PromptEpisodes,
+    RuleSettings,
+    nth,
+)
 from rlprompt.envs.prompt_env import RENDER_MODES, check_render_mode
 from rlprompt.objective.objective import Objective
 from rlprompt.tasks.vocabulary import ActionVocabulary
 
 
-class PromptVectorEnv(gymnasium.vector.VectorEnv[IntArray, IntArray, NDArray[Any]]):
+class PromptVectorEnv(gymnasium.vector.VectorEnv[Observation, IntArray, NDArray[Any]]):
     """N of :class:`~rlprompt.envs.prompt_env.PromptEnv` in lock-step.
 
     Observations, rewards and infos are those of N single environments, but all prompts of a step
@@ -77,7 +84,7 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[IntArray, IntArray, NDArray[Any
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[IntArray, dict[str, Any]]:
+    ) -> tuple[Observation, dict[str, Any]]:
         """Begins with empty prompts.
 
         Args:
@@ -85,7 +92,7 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[IntArray, IntArray, NDArray[Any
             options: ``{"reset_mask": mask}`` with a bool array of shape (N,) begins those alone.
 
         Returns:
-            The observations, shape (N, length), and an empty info.
+            The observations, shape (N, length) or a dictionary of such, and an empty info.
         """
         super().reset(seed=seed)
         mask = None if options is None else options.get("reset_mask")
@@ -94,15 +101,16 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[IntArray, IntArray, NDArray[Any
 
     def step(
         self, actions: IntArray
-    ) -> tuple[IntArray, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
+    ) -> tuple[Observation, FloatArray, BoolArray, BoolArray, dict[str, Any]]:
         """Appends a token to each prompt, or ends it; finished ones begin anew at once.
 
         Args:
             actions: shape (N,), each from 0 to V - 1, or V to stop; masked ones do not raise.
 
         Returns:
-            Observations of shape (N, length), int64; rewards (N,), float64; whether each prompt was
-            finished (N,), bool; truncations (N,), all False; infos.
+            Observations of shape (N, length), int64, or a dictionary of such; rewards (N,),
+            float64; whether each prompt was finished (N,), bool; truncations (N,), all False;
+            infos.
 
         Raises:
             gymnasium.error.ResetNeeded: ``reset`` was never called.
@@ -113,7 +121,7 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[IntArray, IntArray, NDArray[Any
         outcome = self._episodes.step(actions)
         infos: dict[str, Any] = {}
         for i in np.flatnonzero(outcome.finished):
-            final = {"final_obs": outcome.observations[i], "final_info": outcome.infos[i]}
+            final = {"final_obs": nth(outcome.observations, int(i)), "final_info": outcome.infos[i]}
             infos = self._add_info(infos, final, int(i))
         self._episodes.reset(outcome.finished)
         truncated = np.zeros(self.num_envs, np.bool_)

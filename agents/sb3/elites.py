@@ -13,6 +13,7 @@ from rlprompt.agents.sb3.vec_env import PromptVecEnv
 from rlprompt.core.evaluation import IntArray
 from rlprompt.core.prompt import Prompt
 from rlprompt.envs.episodes import BoolArray
+from rlprompt.envs.prior import log_prior
 
 Observations: TypeAlias = NDArray[np.float32]
 #: A position whose token is the policy's to choose.
@@ -173,12 +174,10 @@ class EliteEpisodes(VecEnvWrapper):
                 Prompt(tuple(self._token_ids[a] for a in self._prefix[i] if a != FREE))
                 for i in asked
             ]
-            found = self._objective.next_token_logprobs(
-                self._example[asked].tolist(), prompts, self._token_ids
+            rows = self._example[asked].tolist()
+            opinion[asked] = log_prior(
+                self._objective, rows, prompts, self._token_ids, self._actions
             )
-            opinion[asked, : len(self._token_ids)] = found
-            # The LM has no opinion on stopping: as likely as a token on average.
-            opinion[asked, len(self._token_ids) :] = -np.log(len(self._token_ids))
         return opinion
 
     def _scaled(self, reward: float, parent: float) -> float:

@@ -6,8 +6,7 @@ import numpy as np
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
 from rlprompt.agents.sb3.lock_step import LockStepVecEnv
-from rlprompt.core.evaluation import IntArray
-from rlprompt.envs.episodes import EpisodeRules, PromptEpisodes, RuleSettings
+from rlprompt.envs.episodes import EpisodeRules, Observation, PromptEpisodes, RuleSettings, nth
 from rlprompt.objective.objective import Objective
 from rlprompt.tasks.vocabulary import ActionVocabulary
 
@@ -42,7 +41,7 @@ class PromptVecEnv(LockStepVecEnv):
         self._episodes = PromptEpisodes(objective, vocabulary, n_envs, EpisodeRules(**rules))
         super().__init__(self._episodes)
 
-    def reset(self) -> IntArray:
+    def reset(self) -> Observation:
         """Begins with empty prompts; returns observations of shape (N, length)."""
         # Nothing is random and no options are known: seeds and options are used up, unread.
         self._reset_seeds()
@@ -66,7 +65,7 @@ class PromptVecEnv(LockStepVecEnv):
         outcome = self._episodes.step(self._chosen)
         infos: list[dict[str, Any]] = [{**info} for info in outcome.infos]
         for i in np.flatnonzero(outcome.finished):
-            infos[i]["terminal_observation"] = outcome.observations[i]
+            infos[i]["terminal_observation"] = nth(outcome.observations, int(i))
         self._episodes.reset(outcome.finished)
         rewards = outcome.rewards.astype(np.float32)
         return self._episodes.observations, rewards, outcome.finished, infos

@@ -15,6 +15,7 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rlprompt.envs
 from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, TemplateError
+from rlprompt.core.prompt import Prompt
 from rlprompt.envs import (
     EditKind,
     EditPromptEnv,
@@ -158,6 +159,15 @@ def test_fluency_is_part_of_the_reward(name, prompt_settings):
     (one,), (other,) = plain.evaluate([prompt]), fluent.evaluate([prompt])
     assert other.reward == pytest.approx(one.reward + 0.5 * fluent.fluency.of(prompt))
     assert fluent.fluency.of(prompt) < 0
+
+
+@pytest.mark.parametrize("name", ["rlprompt/Prompt-v0", "rlprompt/EditPrompt-v0"])
+def test_racing_drops_bad_prompts_early(name, prompt_settings):
+    env = gymnasium.make(name, **{**prompt_settings, "shots": 16, "racing": True})
+    objective, vocabulary = env.unwrapped.objective, env.unwrapped.vocabulary
+    objective.evaluate([Prompt((token,)) for token in vocabulary.token_ids])
+    assert len(objective.archive) < len(vocabulary)
+    assert objective.ledger.forwards < len(vocabulary) * objective.n_examples
 
 
 def test_vocabulary_leaves_out_label_words(prompt_settings):
