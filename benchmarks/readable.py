@@ -23,7 +23,6 @@ from marks import show
 from over_tasks import bootstrap
 
 import rlprompt
-from rlprompt.compare.config import ENSEMBLE
 from rlprompt.core.ledger import Ledger
 from rlprompt.lm.protocol import FrozenLM
 from rlprompt.objective.evaluation_log import EvaluationLog
@@ -37,10 +36,14 @@ load_task = cache(rlprompt.load_task)
 SCORES = ("fluency", "test_accuracy", "test_log_likelihood")
 
 
-def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | None) -> pd.DataFrame:
+def fluencies(
+    result: dict[str, Any], method: str, lm: FrozenLM, data_root: Path | None
+) -> pd.DataFrame:
     """Returns a row a (task, split): the fluency of what was selected, and its test scores."""
-    result = json.loads((experiment / "comparison.json").read_text(encoding="utf-8"))
     config = result["config"]
+    several = is_ensemble(config, method)
+    if several and not all("ensemble" in r for r in result["runs"] if r["method"] == method):
+        raise SystemExit(f"The comparison does not name all prompts of {method}: compare anew.")
     rows = []
     for path in config["tasks"]:
         for seed in config["split_seeds"]:
@@ -51,7 +54,7 @@ def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | Non
                 if (run["task"], run["split_seed"], run["method"]) == (task.name, seed, method)
             ]
             for run in own:
-                texts = run.get("ensemble") or [run["prompt"]]
+                texts = run["ensemble"] if several else [run["prompt"]]
                 prompts = [prompt_of(lm.tokenizer, task.template, text) for text in texts]
                 question = Question(task.template, task.verbalizer, max(map(len, prompts)))
                 reader = Fluency(SplitScorer(lm, question, task.train, EvaluationLog()))
@@ -61,19 +64,24 @@ def fluencies(experiment: Path, method: str, lm: FrozenLM, data_root: Path | Non
     return pd.DataFrame(rows).groupby(["task", "split_seed"]).mean()
 
 
-def table(found: dict[str, pd.DataFrame]) -> str:
-    """Returns the methods as Markdown, each against the first of its kind."""
+def is_ensemble(config: dict[str, Any], method: str) -> bool:
+    """Whether a method of a comparison averages several prompts."""
+    return int(config["methods"].get(method, {}).get("ensemble", 1)) > 1
+
+
+def table(found: dict[str, tuple[bool, pd.DataFrame]]) -> str:
+    """Returns the methods as Markdown, each against the first of its kind, ensembles or not."""
     first: dict[bool, pd.DataFrame] = {}
     lines = [
         "| method | perplexity a token | times less | test accuracy | more by | "
         "test log-likelihood | more by |",
         "| :-- |" + " --: |" * 6,
     ]
-    for name, own in found.items():
+    for name, (several, own) in found.items():
         means = {score: float(own[score].groupby(level="task").mean().mean()) for score in SCORES}
         cells: list[Any] = [f"{np.exp(-means['fluency']):,.0f}", "", f"{means[SCORES[1]]:.3f}", ""]
         cells += [f"{means[SCORES[2]]:.4f}", ""]
-        reference = first.setdefault(name.endswith(ENSEMBLE), own)
+        reference = first.setdefault(several, own)
         if own is not reference:
             for n, score in enumerate(SCORES):
                 difference = (own[score] - reference[score]).dropna()
@@ -103,7 +111,9 @@ def main() -> None:
     for each in given.methods:
         experiment, method = each.split(":")
         name = f"{Path(experiment).name}: {method}"
-        found[name] = fluencies(Path(experiment), method, lm, given.data_root)
+        result = json.loads((Path(experiment) / "comparison.json").read_text(encoding="utf-8"))
+        own = fluencies(result, method, lm, given.data_root)
+        found[name] = is_ensemble(result["config"], method), own
     show(table(found), given.into, BEGIN, END)
 
 

@@ -123,8 +123,9 @@ class PromptEpisodes:
             )
         if rules.prior and not objective.predicts_tokens:
             raise ConfigError(
-                "prior = True needs an LM that can go on with the input: a causal one, with the "
-                "prompt behind the input, as in '{text}{prompt}'. Leave prior out."
+                "prior = True needs an LM that can go on with the input: a causal one that scores "
+                "packed prompts, with the prompt behind the input, as in '{text}{prompt}'. Leave "
+                "prior out."
             )
         self.objective = objective
         self.vocabulary = vocabulary
@@ -135,6 +136,9 @@ class PromptEpisodes:
         self._lengths: IntArray = np.zeros(n, np.int64)
         self._over: BoolArray = np.ones(n, np.bool_)
         self._scored: list[Scored | None] = [None] * n
+        # Of each episode that goes on; asked for once, since each is charged or looked up.
+        self._prior = np.zeros((n, int(self.action_space.n) if rules.prior else 0), np.float32)
+        self._first: NDArray[np.float32] | None = None
 
     @property
     def action_space(self) -> spaces.Discrete:
@@ -157,12 +161,10 @@ class PromptEpisodes:
 
     @property
     def observations(self) -> Observation:
-        """What is to be seen of all n episodes, as a copy.
-
-        Raises:
-            SearchOver: the budget does not cover the prior.
-        """
-        return self._observe(self._actions, self._lengths, self._over)
+        """What is to be seen of all n episodes, as a copy."""
+        if not self.rules.prior:
+            return self._actions.copy()
+        return {"prompt": self._actions.copy(), "prior": self._prior.copy()}
 
     @property
     def masks(self) -> BoolArray:
@@ -180,8 +182,16 @@ class PromptEpisodes:
 
         Args:
             which: shape (n,), the episodes to begin; None for all.
+
+        Raises:
+            SearchOver: the budget does not cover the prior of the first token, which is asked for
+                once; the episodes stand as they did before.
         """
         chosen = np.ones(self.n, np.bool_) if which is None else which
+        if self.rules.prior:
+            if self._first is None:
+                self._first = self._ask([Prompt()])[0]
+            self._prior[chosen] = self._first
         self._actions[chosen] = EMPTY
         self._lengths[chosen] = 0
         self._over[chosen] = False
@@ -207,13 +217,14 @@ class PromptEpisodes:
         finished = ~growing | (lengths == self.rules.length)
         before = [s.reward if s else 0.0 for s in self._scored]
         scored = self._evaluate(grown, lengths, finished)
-        observations = self._observe(grown, lengths, finished)
+        prior = self._prior_of(grown, lengths, finished)
         # Only now, after what can fail.
         self._actions, self._lengths, self._over, self._scored = grown, lengths, finished, scored
+        self._prior = prior
         # In terminal timing nothing is scored before the end, so this is the whole reward.
         rewards = [s.reward - b if s else 0.0 for s, b in zip(scored, before, strict=True)]
         infos = [self._info(s) if f else {} for s, f in zip(scored, finished, strict=True)]
-        return Outcome(np.array(rewards), finished.copy(), observations, infos)
+        return Outcome(np.array(rewards), finished.copy(), self.observations, infos)
 
     def texts(self) -> list[str]:
         """Returns each prompt as text, with its reward where it is known; asks nothing of the LM.
@@ -245,17 +256,20 @@ class PromptEpisodes:
     def _prompt(self, actions: IntArray, length: int) -> Prompt:
         return Prompt(tuple(self._token_ids[actions[:length]].tolist()))
 
-    def _observe(self, actions: IntArray, lengths: IntArray, over: BoolArray) -> Observation:
-        if not self.rules.prior:
-            return actions.copy()
-        prior = np.zeros((self.n, int(self.action_space.n)), np.float32)
+    def _prior_of(
+        self, actions: IntArray, lengths: IntArray, over: BoolArray
+    ) -> NDArray[np.float32]:
+        """Returns the prior of each prompt, zeros where it is finished."""
+        prior = np.zeros_like(self._prior)
         going_on = np.flatnonzero(~over)
-        if len(going_on):
-            prompts = [self._prompt(actions[i], lengths[i]) for i in going_on]
-            ids = self.vocabulary.token_ids
-            found = mean_prior(self.objective, prompts, ids, prior.shape[1])
-            prior[going_on] = np.clip(found, LEAST, 0)
-        return {"prompt": actions.copy(), "prior": prior}
+        if self.rules.prior and len(going_on):
+            prior[going_on] = self._ask([self._prompt(actions[i], lengths[i]) for i in going_on])
+        return prior
+
+    def _ask(self, prompts: list[Prompt]) -> NDArray[np.float32]:
+        ids = self.vocabulary.token_ids
+        found = mean_prior(self.objective, prompts, ids, self._prior.shape[1])
+        return np.clip(found, LEAST, 0).astype(np.float32)
 
     def _evaluate(
         self, actions: IntArray, lengths: IntArray, finished: BoolArray

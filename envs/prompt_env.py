@@ -55,10 +55,12 @@ class PromptEnv(gymnasium.Env[Observation, np.int64]):
       episode's rewards sum to the reward of the finished prompt (to 1e-9): both timings have the
       same return at discount 1. Where the LM gives the scores of prefixes for free
       (``objective.prefixes_are_free``), dense costs the same LM forwards; elsewhere ``length``
-      times as many.
+      times as many. With racing it costs some more, since a prefix may stay in where the prompt
+      would have been dropped.
 
     On the last step, ``info`` holds ``rlprompt/text``, the prompt's text, and ``rlprompt/reward``,
-    its reward; before, ``info`` is empty.
+    its reward; before, ``info`` is empty. With racing the reward of a prompt that was dropped is an
+    estimate: ask ``objective.archive.best`` for the best prompt, not these.
 
     ## Starting State
     The empty prompt, always. Nothing is random; ``seed`` is accepted and changes nothing.
@@ -149,7 +151,7 @@ class PromptEnv(gymnasium.Env[Observation, np.int64]):
             empty info.
 
         Raises:
-            SearchOver: the budget does not cover the prior.
+            SearchOver: the budget does not cover the prior of the first token.
         """
         super().reset(seed=seed)
         self._episodes.reset()

@@ -26,7 +26,8 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[Observation, IntArray, NDArray[
     """N of :class:`~rlprompt.envs.prompt_env.PromptEnv` in lock-step.
 
     Observations, rewards and infos are those of N single environments, but all prompts of a step
-    are scored in one call of the LM, and equal prompts once.
+    are scored in one call of the LM, and equal prompts once. (With racing in one call a heat, and
+    rewards are those of one environment that is shown all prompts: see ``docs/environments.md``.)
 
     The autoreset mode is ``SAME_STEP``: where a prompt is finished, the returned observation is
     already the first of the next episode; the finished one is in ``infos["final_obs"]``, its info
@@ -68,7 +69,8 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[Observation, IntArray, NDArray[
             **rules: as in the single environment.
 
         Raises:
-            ConfigError: a setting is out of range, or the objective takes no prompts that long.
+            ConfigError: a setting is out of range, the objective takes no prompts that long, or the
+                LM has no prior in this template.
         """
         super().__init__()
         check_render_mode(render_mode)
@@ -93,6 +95,9 @@ class PromptVectorEnv(gymnasium.vector.VectorEnv[Observation, IntArray, NDArray[
 
         Returns:
             The observations, shape (N, length) or a dictionary of such, and an empty info.
+
+        Raises:
+            SearchOver: the budget does not cover the prior of the first token.
         """
         super().reset(seed=seed)
         mask = None if options is None else options.get("reset_mask")

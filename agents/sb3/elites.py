@@ -10,6 +10,7 @@ from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvStepReturn
 
 from rlprompt.agents.sb3.vec_env import PromptVecEnv
+from rlprompt.core.errors import ConfigError
 from rlprompt.core.evaluation import IntArray
 from rlprompt.core.prompt import Prompt
 from rlprompt.envs.episodes import BoolArray
@@ -43,7 +44,7 @@ class Moments:
 
 
 class EliteEpisodes(VecEnvWrapper):
-    """Lets some episodes keep most tokens of an elite prompt; the policy chooses the others.
+    """Lets some episodes start from an elite prompt, of which the policy replaces some tokens.
 
     A kept position admits one action only. Through the mask its probability is 1, so it adds
     nothing to gradient or entropy, and all credit goes to the tokens that were chosen. Half of the
@@ -81,7 +82,15 @@ class EliteEpisodes(VecEnvWrapper):
             elites: how many of the best prompts count as elite.
             most_free: an elite episode leaves 1 to this many positions free.
             seed: of the choice of elites and positions.
+
+        Raises:
+            ConfigError: the environment shows a prior of its own.
         """
+        if isinstance(env.observation_space, gym.spaces.Dict):
+            raise ConfigError(
+                "EliteEpisodes asks for the LM's prior itself: make the environment without "
+                "prior=True and write EliteEpisodes(..., prior=1.0)."
+            )
         self._objective = env.objective
         self._action_of = {token: a for a, token in enumerate(env.vocabulary.token_ids)}
         self._length = length

@@ -12,6 +12,8 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from stable_baselines3.common.type_aliases import Schedule
 from torch import nn
 
+from rlprompt.core.errors import ConfigError
+
 
 class PrefixFeatures(BaseFeaturesExtractor):
     """The prompt as far as it is settled: an embedding a position, then the step one-hot.
@@ -28,8 +30,16 @@ class PrefixFeatures(BaseFeaturesExtractor):
         actions: int,
         prior: bool,
     ) -> None:
-        """Keeps a copy of the embedding rows as a buffer, outside parameters and saved state."""
-        assert isinstance(observation_space, gym.spaces.Box)
+        """Keeps a copy of the embedding rows as a buffer, outside parameters and saved state.
+
+        Raises:
+            ConfigError: the observations are of another kind.
+        """
+        if not isinstance(observation_space, gym.spaces.Box):
+            raise ConfigError(
+                "This policy reads the observations of EliteEpisodes: wrap a PromptVecEnv without "
+                "prior=True in one, with prior=1.0 if the policy is to have the LM's prior."
+            )
         behind = actions if prior else 0
         length = int(observation_space.shape[0]) - 1 - behind
         width = embeddings.shape[1]

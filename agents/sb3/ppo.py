@@ -45,8 +45,8 @@ class PPOAgent:
             drawn for each episode, in the logits: at 1 the first prompts are samples of the LM
             itself. One LM forward an episode, charged. 0 for none; left out where the LM cannot
             (the prompt stands before the input) or the budget is below one rollout.
-        elite_share: of episodes that keep most tokens of one of the best prompts so far; the policy
-            chooses the others. 0 is plain PPO.
+        elite_share: of episodes that start from one of the best prompts so far; the policy replaces
+            some of its tokens. 0 is plain PPO.
         elites: how many of the best prompts count.
         most_free: such an episode leaves 1 to this many positions to the policy.
         keep_new: share of new prompts in a rollout below which the entropy bonus is raised.

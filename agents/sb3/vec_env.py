@@ -36,13 +36,21 @@ class PromptVecEnv(LockStepVecEnv):
             **rules: as in the single environment.
 
         Raises:
-            ConfigError: a setting is out of range, or the objective takes no prompts that long.
+            ConfigError: a setting is out of range, the objective takes no prompts that long, or the
+                LM has no prior in this template.
         """
         self._episodes = PromptEpisodes(objective, vocabulary, n_envs, EpisodeRules(**rules))
         super().__init__(self._episodes)
 
     def reset(self) -> Observation:
-        """Begins with empty prompts; returns observations of shape (N, length)."""
+        """Begins with empty prompts.
+
+        Returns:
+            Observations of shape (N, length), or a dictionary of such.
+
+        Raises:
+            SearchOver: the budget does not cover the prior of the first token.
+        """
         # Nothing is random and no options are known: seeds and options are used up, unread.
         self._reset_seeds()
         self._reset_options()
@@ -53,8 +61,8 @@ class PromptVecEnv(LockStepVecEnv):
         """Appends a token to each prompt, or ends it; finished ones begin anew at once.
 
         Returns:
-            Observations (N, length), int64; rewards (N,), float32; whether each prompt was finished
-            (N,), bool; and a list of N infos.
+            Observations (N, length), int64, or a dictionary of such; rewards (N,), float32; whether
+            each prompt was finished (N,), bool; and a list of N infos.
 
         Raises:
             gymnasium.error.ResetNeeded: ``reset`` was never called.

@@ -66,7 +66,8 @@ class Objective:
     With racing a prompt is scored heat by heat and dropped where it has fallen behind; only the
     heats it was in are charged. The archive holds prompts that were scored on all of train. All of
     this holds in each heat for itself: a prompt whose prefix was dropped pays for itself in the
-    heats that the prefix was not in.
+    heats that the prefix was not in, and rewards after every token cost more than one at the end,
+    since a prefix may stay in where the prompt would have been dropped.
 
     With a weight for fluency a prompt is also read as text, for a few forwards more, and what it
     lacks (:mod:`rlprompt.objective.fluency`) is taken off its reward.

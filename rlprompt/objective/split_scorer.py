@@ -51,6 +51,7 @@ class SplitScorer:
         self._log = log
         self._bound: ChoiceScorer | None = None
         self._truncated: int | None = None
+        self._heats: dict[Racing, list[tuple[SplitScorer, IntArray]]] = {}
         self.context = content_hash(
             [
                 lm.identity.fingerprint,
@@ -227,10 +228,12 @@ class SplitScorer:
 
     def heats(self, racing: Racing) -> list[tuple["SplitScorer", IntArray]]:
         """Returns scorers of the parts of the split that a race is run over, and their indices."""
-        return [
-            (SplitScorer(self._lm, self._question, heat, self._log), indices)
-            for heat, indices in heats_of(self._split, racing)
-        ]
+        if racing not in self._heats:  # objectives that share a scorer share what it bound
+            self._heats[racing] = [
+                (SplitScorer(self._lm, self._question, heat, self._log), indices)
+                for heat, indices in heats_of(self._split, racing)
+            ]
+        return self._heats[racing]
 
     def adopt(self, prompt: Prompt, scores: FloatArray) -> None:
         """Logs scores that were put together from those of all parts of the split.

@@ -3,6 +3,7 @@ import json
 import re
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import gymnasium
@@ -15,7 +16,6 @@ from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import rlprompt.envs
 from rlprompt.core.errors import BudgetExhausted, ConfigError, RunError, TemplateError
-from rlprompt.core.prompt import Prompt
 from rlprompt.envs import (
     EditKind,
     EditPromptEnv,
@@ -161,13 +161,41 @@ def test_fluency_is_part_of_the_reward(name, prompt_settings):
     assert fluent.fluency.of(prompt) < 0
 
 
+def play_until_over(env, *, single):
+    """Plays random actions until the budget is spent; returns how many rewards were estimates."""
+    objective, estimates = env.unwrapped.objective, 0
+    env.action_space.seed(0)
+    with suppress(BudgetExhausted):
+        env.reset(seed=0)
+        while True:
+            _, _, over, truncated, info = env.step(env.action_space.sample())
+            if single and (over or truncated):
+                prompt = objective.prompt(info["rlprompt/text"])
+                assert objective.knows(prompt)
+                estimates += prompt not in objective.archive
+                env.reset()
+    return estimates
+
+
+@pytest.mark.parametrize("timing", ["terminal", "dense"])
 @pytest.mark.parametrize("name", ["rlprompt/Prompt-v0", "rlprompt/EditPrompt-v0"])
-def test_racing_drops_bad_prompts_early(name, prompt_settings):
-    env = gymnasium.make(name, **{**prompt_settings, "shots": 16, "racing": True})
-    objective, vocabulary = env.unwrapped.objective, env.unwrapped.vocabulary
-    objective.evaluate([Prompt((token,)) for token in vocabulary.token_ids])
-    assert len(objective.archive) < len(vocabulary)
-    assert objective.ledger.forwards < len(vocabulary) * objective.n_examples
+@pytest.mark.parametrize("num_envs", [None, 3])
+def test_racing_drops_bad_prompts_early(name, timing, num_envs, prompt_settings):
+    length = {"max_length": 2, "max_edits": 2} if "Edit" in name else {"length": 2}
+    settings = {**prompt_settings, **length, "shots": 16, "timing": timing, "budget": 1500}
+    cost = {}
+    for racing in (False, True):
+        made = {**settings, "racing": racing}
+        if num_envs is None:
+            env = gymnasium.make(name, **made)
+        else:
+            env = gymnasium.make_vec(name, num_envs=num_envs, **made)
+        estimates = play_until_over(env, single=num_envs is None)
+        objective = env.unwrapped.objective
+        assert 1500 - objective.n_examples * (num_envs or 1) < objective.ledger.forwards <= 1500
+        cost[racing] = objective.ledger.forwards / objective.proposed
+        assert (estimates > 0) == (racing and num_envs is None)
+    assert cost[True] < cost[False]
 
 
 def test_vocabulary_leaves_out_label_words(prompt_settings):
