@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rlprompt.agents.moves import Actions, Search
 from rlprompt.agents.protocol import Problem
@@ -18,8 +18,22 @@ if TYPE_CHECKING:
 
     from rlprompt.agents.soft_q_losses import QNetwork
 
-#: A prompt in the memory, with its reward.
-Remembered: TypeAlias = tuple[Actions, float]
+#: Least log-probability that a prior counts with, nats.
+LEAST = -30.0
+
+
+class Remembered(NamedTuple):
+    """A prompt in the memory.
+
+    Attributes:
+        actions: the prompt.
+        reward: of it.
+        prior: log-probabilities it was drawn with, shape (L, A); None without a prior.
+    """
+
+    actions: Actions
+    reward: float
+    prior: "torch.Tensor | None"
 
 
 @dataclass(frozen=True)
@@ -40,6 +54,8 @@ class SoftQSettings:
     learn_values: bool
     clip_norm: float
     patience: int
+    lm_prior: float
+    prior_draws: int
 
 
 PRESETS = {
@@ -58,6 +74,8 @@ PRESETS = {
         learn_values=True,
         clip_norm=5.0,
         patience=3,
+        lm_prior=1.0,
+        prior_draws=2,
     ),
     "published": SoftQSettings(
         batch_size=16,
@@ -74,6 +92,8 @@ PRESETS = {
         learn_values=False,
         clip_norm=5.0,
         patience=10,
+        lm_prior=0.0,
+        prior_draws=1,
     ),
 }
 
@@ -107,6 +127,10 @@ class SoftQ:
       new, the neighbours of the best prompts are scored instead.
     - The best prompt is the best one seen, not the one of highest Q in the end.
 
+    With ``lm_prior``, which ``small-budget`` has, the policy begins as the frozen LM itself: the
+    LM's next-token probabilities, behind a train example drawn for each prompt, are the prior that
+    Q is learned on top of, and nearness to them takes the place of entropy.
+
     Attributes:
         preset: where the settings that are None come from: ``small-budget`` or ``published``.
         batch_size: prompts scored in one LM call.
@@ -126,6 +150,10 @@ class SoftQ:
         clip_norm: of the gradient.
         patience: batches in a row, with less than a quarter new, after which the policy counts as
             collapsed.
+        lm_prior: weight of the LM's log-probabilities; 0 for none. One LM forward a prompt that is
+            drawn, charged; left out where the LM cannot (the prompt stands before the input) or the
+            budget is below one batch.
+        prior_draws: in place of ``draws`` with a prior, since a draw then costs a forward.
     """
 
     preset: str = "small-budget"
@@ -143,6 +171,8 @@ class SoftQ:
     learn_values: bool | None = None
     clip_norm: float | None = None
     patience: int | None = None
+    lm_prior: float | None = None
+    prior_draws: int | None = None
 
     @classmethod
     def published(cls, **settings: Any) -> "SoftQ":
@@ -199,6 +229,9 @@ def _check(name: str, value: object, like: object) -> None:
     elif isinstance(like, int):
         if type(value) is not int or value < 1:
             raise ConfigError(f"{name} must be a whole number of 1 or more, not {value!r}.")
+    elif name == "lm_prior":
+        if type(value) not in (int, float) or not 0 <= float(str(value)) < math.inf:
+            raise ConfigError(f"lm_prior must be 0 or more, not {value!r}.")
     elif type(value) not in (int, float) or not 0 < float(str(value)) < math.inf:
         raise ConfigError(f"{name} must be a positive number, not {value!r}.")
     elif name == "target_rate" and float(str(value)) > 1:
@@ -214,6 +247,12 @@ class _Learner:
         self._rows = rows
         self._memory: list[Remembered] = []
         self._networks = 0
+        objective = search.problem.objective
+        # An opinion costs a forward for each draw, before prompts are paid.
+        batch = settings.batch_size * (objective.cost + settings.prior_draws)
+        can = objective.predicts_tokens and objective.budget.forwards >= batch
+        self._weight = settings.lm_prior if can else 0.0
+        self._draws = settings.prior_draws if self._weight else settings.draws
 
     def live(self) -> bool:
         """Trains a network until its policy collapses; returns whether it found anything new.
@@ -230,30 +269,71 @@ class _Learner:
         metrics: dict[str, float] = {}
         found = stale = 0
         while stale < settings.patience:
-            drawn = network.sample(settings.batch_size * settings.draws, settings.top_k, generator)
-            batch = self._choose([tuple(actions) for actions in drawn.tolist()])
+            batch, priors = self._propose(network, generator)
             new = sum(search.is_new(actions) for actions in dict.fromkeys(batch))
             metrics |= {"new": new / settings.batch_size, "networks": float(self._networks)}
             scored = search.score(batch, metrics)
-            self._memory += [(a, s.reward) for a, s in zip(batch, scored, strict=True)]
+            self._memory += [
+                Remembered(actions, each.reward, prior)
+                for actions, each, prior in zip(batch, scored, priors, strict=True)
+            ]
             del self._memory[: -settings.memory]
             metrics["loss"] = next(training)
             found += new
             stale = 0 if 4 * new >= settings.batch_size else stale + 1
         return found > 0
 
-    def _choose(self, drawn: list[Actions]) -> list[Actions]:
-        """Returns the prompts to score; where none is new, known ones, which cost nothing."""
-        if self._settings.draws == 1:
-            return drawn
-        fresh = [actions for actions in dict.fromkeys(drawn) if self._search.is_new(actions)]
-        return (fresh or drawn)[: self._settings.batch_size]
+    def _propose(
+        self, network: "QNetwork", generator: "torch.Generator"
+    ) -> "tuple[list[Actions], list[torch.Tensor | None]]":
+        """Draws prompts; returns those to score, each with its prior."""
+        import torch
+
+        settings, problem = self._settings, self._search.problem
+        count = settings.batch_size * self._draws
+        asked: list[torch.Tensor] = []
+        prior = None
+        if self._weight:
+            n_examples = problem.objective.n_examples
+            rows = self._search.generator.integers(0, n_examples, count).tolist()
+
+            def prior(unfinished: "torch.Tensor") -> "torch.Tensor":
+                found = problem.objective.next_token_logprobs(
+                    rows,
+                    [problem.prompt(actions) for actions in unfinished.tolist()],
+                    problem.vocabulary.token_ids,
+                )
+                opinion = torch.tensor(found, dtype=torch.float32) * self._weight
+                asked.append(opinion.clamp(min=LEAST))
+                return asked[-1]
+
+        actions = network.sample(count, settings.top_k, generator, prior)
+        drawn: list[Actions] = [tuple(each) for each in actions.tolist()]
+        priors = torch.stack(asked, 1) if asked else None
+        chosen = self._choose(drawn)
+        # Copies: views would keep the priors of all that was drawn.
+        kept = [None if priors is None else priors[n].clone() for n in chosen]
+        return [drawn[n] for n in chosen], kept
+
+    def _choose(self, drawn: list[Actions]) -> list[int]:
+        """Returns which prompts to score; where none is new, known ones, which cost nothing."""
+        if self._draws == 1:
+            return [*range(len(drawn))]
+        first = {actions: n for n, actions in reversed([*enumerate(drawn)])}
+        fresh = [n for actions, n in first.items() if self._search.is_new(actions)]
+        return (sorted(fresh) or [*range(len(drawn))])[: self._settings.batch_size]
 
     def _new_network(self, generator: "torch.Generator") -> "tuple[QNetwork, Iterator[float]]":
         """Returns a network and what trains it: each ``next`` is a round, and gives its loss."""
         from rlprompt.agents.soft_q_losses import QNetwork
 
-        network = QNetwork(self._rows, self._search.length, self._settings.hidden, generator)
+        network = QNetwork(
+            self._rows,
+            self._search.length,
+            self._settings.hidden,
+            generator,
+            prior=self._weight > 0,
+        )
         return network, self._train(network, generator)
 
     def _train(self, network: "QNetwork", generator: "torch.Generator") -> Iterator[float]:
@@ -265,8 +345,8 @@ class _Learner:
         target = copy.deepcopy(network)
         optimizer = torch.optim.Adam(network.parameters(), lr=settings.learning_rate)
         while True:
-            prompts = torch.tensor([actions for actions, _ in self._memory])
-            raw = torch.tensor([reward for _, reward in self._memory], dtype=torch.float64)
+            prompts = torch.tensor([each.actions for each in self._memory])
+            raw = torch.tensor([each.reward for each in self._memory], dtype=torch.float64)
             rewards = standardize(raw, settings.reward_scale).float()
             for _ in range(settings.gradient_steps):
                 polyak(target, network, settings.target_rate)
@@ -279,9 +359,18 @@ class _Learner:
                     prompts[some],
                     rewards[some],
                     learn_values=settings.learn_values,
+                    log_prior=self._priors(some.tolist()),
                 )
                 optimizer.zero_grad()
                 torch.autograd.backward(loss)
                 torch.nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
                 optimizer.step()
             yield loss.item()
+
+    def _priors(self, some: list[int]) -> "torch.Tensor | None":
+        """Returns the priors of prompts in the memory, shape (len(some), L, A); None without."""
+        import torch
+
+        found = [self._memory[n].prior for n in some]
+        known = [prior for prior in found if prior is not None]
+        return torch.stack(known) if known else None

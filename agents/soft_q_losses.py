@@ -2,28 +2,46 @@ r"""The arithmetic of soft Q-learning over prompts: network, sampling, losses, t
 
 Symbols: B prompts, L positions, A actions. :math:`V(s) = \log\sum_a \exp Q(s, a)` is the soft
 value of a state, the policy is :math:`\pi(a|s) = \exp(Q(s, a) - V(s))`. Rewards come at the end.
+
+With a prior :math:`p(a|s)`, what is rewarded is not the policy's entropy but its nearness to the
+prior (G-learning, Fox et al. 2016, arXiv:1512.08562): :math:`V(s) = \log\sum_a p(a|s) \exp Q(s, a)`
+and :math:`\pi(a|s) = p(a|s) \exp(Q(s, a) - V(s))`. Q is then 0 where the prior is good enough.
 """
 
 import math
+from collections.abc import Callable
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+#: Maps unfinished prompts, shape (B, t), to log-probabilities of the next action, (B, A).
+Prior: TypeAlias = Callable[[torch.Tensor], torch.Tensor]
 
-def advantages(q_values: torch.Tensor, actions: torch.Tensor) -> torch.Tensor:
+
+def soft_values(q_values: torch.Tensor, log_prior: torch.Tensor | None) -> torch.Tensor:
+    """Returns V, shape (B, L), of Q-values and a prior's log-probabilities, (B, L, A) each."""
+    return (q_values if log_prior is None else q_values + log_prior).logsumexp(-1)
+
+
+def advantages(
+    q_values: torch.Tensor, actions: torch.Tensor, log_prior: torch.Tensor | None = None
+) -> torch.Tensor:
     r"""Returns :math:`A(s_t, a_t) = Q(s_t, a_t) - V(s_t)`, the log-probability of what was done.
 
     Args:
         q_values: shape (B, L, A).
         actions: what was done, shape (B, L).
+        log_prior: shape (B, L, A); then the log-probability less that under the prior. None for
+            none.
 
     Returns:
         Shape (B, L).
     """
     chosen = q_values.gather(-1, actions[..., None])[..., 0]
-    return chosen - q_values.logsumexp(-1)
+    return chosen - soft_values(q_values, log_prior)
 
 
 def single_step_loss(
@@ -72,6 +90,7 @@ def soft_q_loss(
     rewards: torch.Tensor,
     *,
     learn_values: bool = False,
+    log_prior: torch.Tensor | None = None,
 ) -> torch.Tensor:
     r"""Returns the mean of the single-step and the multi-step loss.
 
@@ -88,10 +107,11 @@ def soft_q_loss(
         actions: what was done, shape (B, L).
         rewards: at the end of the prompt, shape (B,).
         learn_values: whether values at the start of a path are the network's own.
+        log_prior: of every action at every position, shape (B, L, A); None for none.
     """
-    later = target_q_values.logsumexp(-1).detach()
-    values = q_values.logsumexp(-1) if learn_values else later
-    chosen = advantages(q_values, actions)
+    later = soft_values(target_q_values, log_prior).detach()
+    values = soft_values(q_values, log_prior) if learn_values else later
+    chosen = advantages(q_values, actions, log_prior)
     single = single_step_loss(chosen, values, later, rewards)
     return (single + multi_step_loss(chosen, values, rewards)) / 2
 
@@ -128,12 +148,19 @@ class QNetwork(nn.Module):
     """``Q(s_t, .) = E f(s_t) + b_t + c_t``: E frozen rows, f a small network, b and c by position.
 
     The state is the rows of the prompt so far, by position, and the position one-hot. f has one
-    hidden layer and ends at zero; c begins where the uniform policy is consistent with reward 0.
+    hidden layer and ends at zero; c begins where the uniform policy is consistent with reward 0; at
+    0 with a prior, where the prior itself is.
     The only parts of the LM are copies of rows, in a buffer outside parameters and saved state.
     """
 
     def __init__(
-        self, rows: NDArray[np.float32], length: int, hidden: int, generator: torch.Generator
+        self,
+        rows: NDArray[np.float32],
+        length: int,
+        hidden: int,
+        generator: torch.Generator,
+        *,
+        prior: bool = False,
     ) -> None:
         """Makes the network; global random states are neither read nor changed.
 
@@ -142,6 +169,7 @@ class QNetwork(nn.Module):
             length: L.
             hidden: units of the hidden layer.
             generator: of the first weights.
+            prior: whether Q is what is added to a prior.
         """
         super().__init__()
         size, width = rows.shape
@@ -158,7 +186,7 @@ class QNetwork(nn.Module):
         # Almost 0: the seed, not the order of the vocabulary, says which of equals are the top k.
         self.bias = nn.Parameter(1e-4 * torch.randn(length, size, generator=generator))
         steps_left = torch.arange(length - 1, -1, -1, dtype=torch.float32)
-        self.level = nn.Parameter(steps_left * math.log(size))
+        self.level = nn.Parameter(steps_left * (0.0 if prior else math.log(size)))
 
     def forward(self, actions: torch.Tensor) -> torch.Tensor:
         """Maps prompts, shape (B, L), to the Q-values of all their prefixes, (B, L, A)."""
@@ -170,10 +198,22 @@ class QNetwork(nn.Module):
         return query @ rows.T + self.bias + self.level[:, None]
 
     @torch.no_grad()
-    def sample(self, count: int, top_k: int, generator: torch.Generator) -> torch.Tensor:
-        """Draws prompts token by token, shape (count, L)."""
+    def sample(
+        self, count: int, top_k: int, generator: torch.Generator, prior: Prior | None = None
+    ) -> torch.Tensor:
+        """Draws prompts token by token, shape (count, L).
+
+        Args:
+            count: how many.
+            top_k: tokens of highest Q, prior included, that may be drawn.
+            generator: the only source of randomness.
+            prior: asked once a position; None for none.
+        """
         actions = torch.zeros(count, self.length, dtype=torch.long)
         for t in range(self.length):
             # Only position t is needed, and later ones do not matter to it.
-            actions[:, t] = sample_top_k(self(actions)[:, t], top_k, generator)
+            logits = self(actions)[:, t]
+            if prior is not None:
+                logits = logits + prior(actions[:, :t])
+            actions[:, t] = sample_top_k(logits, top_k, generator)
         return actions

@@ -11,7 +11,9 @@ from rlprompt.agents.sb3.elites import EliteEpisodes
 from rlprompt.agents.sb3.policy import MaskableEmbeddingPolicy
 from rlprompt.agents.sb3.ppo import PPOAgent
 from rlprompt.agents.sb3.vec_env import PromptVecEnv
-from rlprompt.core.errors import SearchOver
+from rlprompt.agents.soft_q import SoftQ
+from rlprompt.agents.soft_q_losses import QNetwork, soft_q_loss
+from rlprompt.core.errors import ConfigError, SearchOver
 from rlprompt.core.events import ignore
 from rlprompt.core.ledger import Budget
 from rlprompt.core.prompt import Prompt
@@ -116,3 +118,55 @@ def test_ppo_with_a_prior_spends_its_budget_and_repeats_by_seed(settings, lm):
         bests.append([(e.prompt, e.reward) for e in problem.objective.archive.ranked()])
     assert bests[0] == bests[1]
     assert all(torch.equal(v, before[k]) for k, v in lm.model.state_dict().items())
+
+
+class TestSoftQ:
+    """Soft Q-learning on top of the same prior."""
+
+    def test_a_new_network_draws_what_the_lm_would(self):
+        prior = torch.log(torch.tensor([0.5, 0.3, 0.15, 0.05]))
+        rows = np.eye(4, dtype=np.float32)
+        network = QNetwork(rows, 2, 8, torch.Generator().manual_seed(0), prior=True)
+        asked = []
+
+        def said(unfinished):
+            asked.append(unfinished.shape)
+            return prior.expand(len(unfinished), -1)
+
+        drawn = network.sample(20_000, 4, torch.Generator().manual_seed(1), said)
+        assert asked == [(20_000, 0), (20_000, 1)]
+        for position in (0, 1):
+            shares = torch.bincount(drawn[:, position], minlength=4) / 20_000
+            torch.testing.assert_close(shares, prior.exp(), rtol=0, atol=0.02)
+        # A prior is consistent with reward 0: there is nothing to learn.
+        priors = prior.expand(len(drawn), 2, -1)
+        q = network(drawn)
+        nothing = torch.zeros(len(drawn))
+        assert soft_q_loss(q, q, drawn, nothing, log_prior=priors).item() < 1e-6
+
+    def test_draws_are_charged_and_a_seed_decides(self, lm):
+        bests = []
+        for _ in range(2):
+            problem = make_problem(lm, 700)
+            with suppress(SearchOver):
+                SoftQ(batch_size=8).optimize(problem, seed=3, on_event=ignore)
+            assert 680 <= problem.objective.ledger.forwards <= 700
+            bests.append([(e.prompt, e.reward) for e in problem.objective.archive.ranked()])
+        assert bests[0] == bests[1]
+        # Each prompt has a forward for each example; the rest is what the draws cost.
+        prompts = sum(len(e.prompt) == LENGTH for e in problem.objective.archive.ranked())
+        draws = problem.objective.ledger.forwards - prompts * problem.objective.n_examples
+        assert prompts <= draws <= 3 * prompts
+
+    @pytest.mark.parametrize("settings", [{"lm_prior": 0.0}, {"preset": "published"}])
+    def test_without_a_prior_the_lm_is_asked_nothing(self, settings, lm, monkeypatch):
+        def refused(*_):
+            raise AssertionError("asked")
+
+        monkeypatch.setattr(Objective, "next_token_logprobs", refused)
+        with suppress(SearchOver):
+            SoftQ(**settings).optimize(make_problem(lm, 300), seed=0, on_event=ignore)
+
+    def test_weights_below_0_are_refused(self):
+        with pytest.raises(ConfigError, match="lm_prior must be 0 or more"):
+            SoftQ(lm_prior=-1.0)

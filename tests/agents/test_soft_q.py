@@ -69,24 +69,47 @@ class TestLosses:
         multi = ((1 - log2 + 2 * log2) ** 2 + 1) / 2
         assert loss.item() == pytest.approx((single + multi) / 2)
 
+    @pytest.mark.parametrize("with_prior", [False, True])
     @pytest.mark.parametrize("learn_values", [False, True])
-    def test_the_optimal_q_is_a_fixed_point(self, learn_values):
+    def test_the_optimal_q_is_a_fixed_point(self, learn_values, with_prior):
         # Every prompt of 3 tokens out of 4, rewards at random; Q* by dynamic programming.
         size, length = 4, 3
-        rewards = torch.randn(size, size, size, generator=generator(), dtype=torch.float64)
+        rewards, second, third = (
+            torch.randn(size, size, size, generator=generator(n), dtype=torch.float64)
+            for n in range(3)
+        )
+        # Of the first token, the second behind each first, the third behind each two.
+        priors = [second[0, 0], second[1], third]
+        priors = [p.log_softmax(-1) if with_prior else 0 * p for p in priors]
         last = rewards
-        middle = last.logsumexp(-1)
-        first = middle.logsumexp(-1)
+        middle = (last + priors[2]).logsumexp(-1)
+        first = (middle + priors[1]).logsumexp(-1)
         prompts = torch.tensor(list(product(range(size), repeat=length)))
         a, b, c = prompts.T
-        q = torch.stack([first.expand(len(prompts), -1), middle[a], last[a, b]], dim=1)
-        q.requires_grad_()
-        loss = soft_q_loss(q, q.detach(), prompts, rewards[a, b, c], learn_values=learn_values)
+
+        def at_each_position(tables):
+            first, second, third = tables
+            return torch.stack([first.expand(len(prompts), -1), second[a], third[a, b]], dim=1)
+
+        q = at_each_position([first, middle, last]).requires_grad_()
+        rest = {
+            "learn_values": learn_values,
+            "log_prior": at_each_position(priors) if with_prior else None,
+        }
+        loss = soft_q_loss(q, q.detach(), prompts, rewards[a, b, c], **rest)
         assert loss.item() == pytest.approx(0, abs=1e-20)
         loss.backward()
         assert q.grad.abs().max() < 1e-12
-        other = soft_q_loss(q, q.detach(), prompts, rewards[a, b, c] + 1, learn_values=learn_values)
+        other = soft_q_loss(q, q.detach(), prompts, rewards[a, b, c] + 1, **rest)
         assert other.item() > 0.1
+
+    def test_with_a_prior_advantages_are_what_the_policy_adds_to_it(self):
+        q = torch.log(torch.tensor([[[1.0, 3.0]]]))
+        prior = torch.log(torch.tensor([[[0.5, 0.5]], [[0.9, 0.1]]]))
+        found = advantages(q.expand(2, -1, -1), torch.tensor([[1], [1]]), prior)
+        # The policies are (1/4, 3/4) and (9/12, 3/12).
+        expected = torch.log(torch.tensor([[0.75 / 0.5], [0.25 / 0.1]]))
+        torch.testing.assert_close(found, expected)
 
     @pytest.mark.parametrize("learn_values", [False, True])
     def test_only_learned_values_move_the_level_of_q(self, learn_values):
