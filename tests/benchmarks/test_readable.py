@@ -25,9 +25,16 @@ def scores(perplexity, accuracy):
     return pd.DataFrame(own, index=index)
 
 
-def test_each_method_is_beside_the_first():
-    found = {"plain": scores(400, [0.7, 0.8, 0.7, 0.8]), "fluent": scores(40, [0.7, 0.8, 0.6, 0.8])}
-    first, second = readable.table(found).splitlines()[2:]
+def test_each_method_is_beside_the_first_of_its_kind():
+    plain, fluent = scores(400, [0.7, 0.8, 0.7, 0.8]), scores(40, [0.7, 0.8, 0.6, 0.8])
+    found = {
+        "several": (True, scores(800, [0.7] * 4)),
+        "plain": (False, plain),
+        "fluent": (False, fluent),
+        "several fluent": (True, scores(80, [0.7] * 4)),
+    }
+    _, first, second, last = readable.table(found).splitlines()[2:]
+    assert last.startswith("| several fluent | 80 | 10.0 [10.0, 10.0] | 0.700 | +0.0000 ")
     assert first == "| plain | 400 |  | 0.750 |  | -0.5000 |  |"
     assert second.startswith("| fluent | 40 | 10.0 [10.0, 10.0] | 0.725 | -0.0250 [-0.0")
     assert second.endswith("] | -0.5000 | +0.0000 [+0.0000, +0.0000] |")
