@@ -16,7 +16,7 @@ from rlprompt.core.ledger import Budget, Ledger
 from rlprompt.core.prompt import Prompt
 from rlprompt.objective.evaluation_log import EvaluationLog
 from rlprompt.objective.objective import Objective
-from rlprompt.objective.racing import Racing, deal, hopeless
+from rlprompt.objective.racing import Racing, deal, doubling, hopeless
 from rlprompt.objective.selection import plan_race, race
 from rlprompt.objective.split_scorer import Question, SplitScorer
 from rlprompt.rewards.functions import accuracy, calibrated_log_likelihood, log_likelihood
@@ -139,6 +139,23 @@ def test_heats_are_a_fair_deal(gold, parts):
     for label in set(gold):
         seen = np.cumsum([0, *(sum(gold[i] == label for i in heat) for heat in heats)])
         assert (abs(seen - sizes * gold.count(label) / len(gold)) <= len(set(gold))).all()
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=600))
+def test_first_heats_stay_small_and_heats_double(gold):
+    shares = doubling(gold)
+    assert sum(shares) == 1
+    assert len(shares) >= 4 and all(share == sum(shares[:n]) for n, share in enumerate(shares) if n)
+    most = max(10, 2 * len(set(gold)))
+    assert shares[0] * len(gold) <= most or len(gold) <= 8 * most
+    # No smaller than it has to be.
+    assert shares[0] == 0.125 or 2 * shares[0] * len(gold) > most
+
+
+def test_settings_of_finished_runs_give_the_heats_that_they_had():
+    # 16 shots of 2, 4 and 5 labels.
+    for n_labels in (2, 4, 5):
+        assert doubling([*range(n_labels)] * 16) == (0.125, 0.125, 0.25, 0.5)
 
 
 @pytest.mark.parametrize(
