@@ -3,8 +3,10 @@
     python benchmarks/over_tasks.py benchmarks/four-tasks --method ppo \\
         --into benchmarks/four-tasks/README.md
 
-Reads the comparison.json of an experiment and writes, for each budget, how much more than each
-other method the one named scores: test log-likelihood, and the best reward on train. Paired
+Reads the comparison.json of an experiment, or of several with the same settings, and writes, for
+each budget, how much more than each other method the one named scores: test log-likelihood, and the
+best reward on train. Where experiments differ in agent seeds or splits, a method's score on a split
+is the mean over the seeds it has, and two methods are compared on the splits that both have. Paired
 differences, one a (task, split), averaged over splits and then over tasks, with two 95 % bootstrap
 intervals: over the splits of these tasks, and over tasks too (tasks are drawn, then their splits).
 Each is of one pair of methods; nothing is corrected for their number.
@@ -12,6 +14,7 @@ Each is of one pair of methods; nothing is corrected for their number.
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +76,7 @@ def table(runs: pd.DataFrame, method: str) -> pd.DataFrame:
         for score, cells in wide.items():
             row[score] = cells[other].groupby(level="task").mean().mean()
             if other == method:
+                row[f"{score}: difference"] = 0.0
                 continue
             difference = (cells[method] - cells[other]).dropna()
             tasks = [d.to_numpy() for _, d in difference.groupby(level="task")]
@@ -81,7 +85,27 @@ def table(runs: pd.DataFrame, method: str) -> pd.DataFrame:
             row[f"{score}: over tasks"] = bootstrap(tasks, draw_tasks=True)
             row.setdefault("won", f"{(difference > 0).sum()}/{len(difference)}")
         rows.append(row)
-    return pd.DataFrame(rows).sort_values("test_log_likelihood", ascending=False)
+    # Not by the means: those of methods on other splits do not compare.
+    return pd.DataFrame(rows).sort_values("test_log_likelihood: difference")
+
+
+def read(experiments: Sequence[Path]) -> pd.DataFrame:
+    """Returns the runs of all experiments; one that stands in several counts once.
+
+    Raises:
+        SystemExit: their settings differ.
+    """
+    results = [json.loads((e / "comparison.json").read_text(encoding="utf-8")) for e in experiments]
+    first = results[0]["config"]["run"]
+    for experiment, result in zip(experiments, results, strict=True):
+        for name, value in result["config"]["run"].items():
+            if value != first.get(name):
+                raise SystemExit(
+                    f"{experiment} has {name} = {value!r}, {experiments[0]} {first.get(name)!r}: "
+                    "only experiments with the same settings can be joined."
+                )
+    runs = pd.DataFrame([run for result in results for run in result["runs"]])
+    return runs.drop_duplicates(["task", "split_seed", "method", "seed", "budget"])
 
 
 def markdown(found: pd.DataFrame, method: str, budget: int) -> str:
@@ -118,12 +142,11 @@ def _interval(ends: tuple[float, float]) -> str:
 def main() -> None:
     """Reads the arguments and does it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("experiment", type=Path, help="folder with comparison.json")
+    parser.add_argument("experiments", type=Path, nargs="+", help="folders with comparison.json")
     parser.add_argument("--method", action="append", help="one that is judged; may be repeated")
     parser.add_argument("--into", type=Path, help="file with the marks")
     given = parser.parse_args()
-    result = json.loads((given.experiment / "comparison.json").read_text(encoding="utf-8"))
-    runs = pd.DataFrame(result["runs"])
+    runs = read(given.experiments)
     unknown = {*(given.method or ["ppo"])} - {*runs["method"]}
     if unknown:
         parser.error(f"no {', '.join(unknown)} among {', '.join(sorted({*runs['method']}))}")

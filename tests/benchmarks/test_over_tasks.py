@@ -30,6 +30,7 @@ def rows(gain):
                     "task": task,
                     "split_seed": split,
                     "method": method,
+                    "seed": 0,
                     "budget": 100,
                     "test_log_likelihood": level + 0.1 * split + more,
                     "train_reward": -0.4,
@@ -39,6 +40,7 @@ def rows(gain):
                 "task": task,
                 "split_seed": split,
                 "method": "empty",
+                "seed": 0,
                 "budget": 0,
                 "test_log_likelihood": level - 0.2,
                 "train_reward": -0.7,
@@ -73,8 +75,32 @@ def test_intervals_cover_the_mean_with_as_few_splits_and_tasks(draw_tasks, least
     assert least <= covered < 400
 
 
+def write(folder, runs, **settings):
+    folder.mkdir(exist_ok=True)
+    result = {"config": {"run": {"lm": "smollm2"} | settings}, "runs": runs}
+    (folder / "comparison.json").write_text(json.dumps(result))
+    return folder
+
+
+def test_experiments_are_joined_and_a_run_in_both_counts_once(module, tmp_path):
+    one = write(tmp_path / "one", [*rows(0.2)])
+    again = [row | {"seed": seed} for seed in (0, 1) for row in rows(0.2 + 0.2 * seed)]
+    ppo = write(tmp_path / "two", [row for row in again if row["method"] == "ppo"])
+    greedy = [row | {"method": "greedy"} for row in rows(0.0) if row["method"] == "random"]
+    few = write(tmp_path / "few", [row for row in greedy if row["split_seed"] == 0])
+    found = module.table(module.read([one, ppo, few]), "ppo").set_index("method")
+    # Two seeds: 0.2 and 0.4 on films, so 0.3 there and 0 on news.
+    assert found.loc["random", "test_log_likelihood: difference"] == pytest.approx(0.15)
+    assert found.loc["random", "won"] == "3/6"
+    assert found.loc["greedy", "test_log_likelihood: difference"] == pytest.approx(0.15)
+    assert found.loc["greedy", "won"] == "1/2"
+    other = write(tmp_path / "other", [*rows(0.2)], lm="gpt2")
+    with pytest.raises(SystemExit, match="lm = 'gpt2'"):
+        module.read([one, other])
+
+
 def test_it_is_written_between_the_marks(module, tmp_path):
-    (tmp_path / "comparison.json").write_text(json.dumps({"runs": [*rows(0.2)]}))
+    write(tmp_path, [*rows(0.2)])
     page = tmp_path / "README.md"
     page.write_text(f"before\n{module.BEGIN}\nold\n{module.END}\nafter\n")
     command = [sys.executable, str(SCRIPT), str(tmp_path), "--into", str(page)]
