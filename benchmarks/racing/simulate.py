@@ -1,12 +1,13 @@
 """What racing would have saved in runs that are finished: their scores again, no LM.
 
-    python benchmarks/racing/simulate.py RUN_FOLDER... [--pool] [--orders 4]
+    python benchmarks/racing/simulate.py RUN_FOLDER... [--pool] [--orders 4] [--after 50 100 200]
 
-RUN_FOLDER is what `rlprompt optimize --agent random --out RUN_FOLDER` leaves, without --racing. Its
-prompts of full length come again in random orders, in batches of 16, through the real objective,
-with several settings of racing. --pool joins the train sets of all the folders into a large one,
+RUN_FOLDER is what `rlprompt optimize --agent random --out RUN_FOLDER` leaves, without --racing (or
+with the agent lm-samples). Its prompts of full length come again in random orders, in batches of
+16, through the real objective, with several settings of racing. --pool joins the train sets of all the folders into a large one,
 for the prompts that all of them scored (as with the same seed and several --split-seed).
 
+shares     of the heats; "doubling" is the default: an eighth first, or less where train is large
 best@n     mean reward of the best prompt after the forwards that n prompts cost in full
 forwards   paid for all the prompts, of what they cost in full
 kept       how often the best of all the prompts came through
@@ -45,6 +46,7 @@ TOP = 8
 HALF, THREE, FOUR = (0.5, 0.5), (0.25, 0.25, 0.5), (0.125, 0.125, 0.25, 0.5)
 SETTINGS = (
     None,
+    Racing(),
     *(Racing(shares, 8, 1.5) for shares in (HALF, THREE, FOUR)),
     *(Racing(FOUR, 8, margin) for margin in (0.5, 1.0, 2.0)),
     *(Racing(FOUR, rival, 1.5) for rival in (1, 4, 16)),
@@ -146,8 +148,10 @@ def search(run: Recorded, prompts: list[Prompt], racing: Racing | None) -> Objec
     return objective
 
 
-def measure(plain: Objective, raced: Objective, prompts: list[Prompt]) -> Iterator[float]:
-    for n in BUDGETS:
+def measure(
+    plain: Objective, raced: Objective, prompts: list[Prompt], budgets: Sequence[int]
+) -> Iterator[float]:
+    for n in budgets:
         afforded = [e for e in raced.archive.trace if e.found_at <= n * plain.n_examples]
         yield afforded[-1].reward if afforded else np.nan
     yield raced.ledger.forwards / plain.ledger.forwards
@@ -165,7 +169,11 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path, metavar="RUN_FOLDER")
     parser.add_argument("--pool", action="store_true", help="join the train sets into one")
     parser.add_argument("--orders", type=int, default=4, help="random orders of the prompts")
+    parser.add_argument(
+        "--after", nargs="+", type=int, default=BUDGETS, metavar="N", help="n of best@n"
+    )
     asked = parser.parse_args()
+    budgets = asked.after
     runs = [read(folder) for folder in asked.folders]
     rows: dict[Racing | None, list[list[float]]] = {setting: [] for setting in SETTINGS}
     for run in [pool(runs)] if asked.pool else runs:
@@ -175,15 +183,17 @@ def main() -> None:
             plain = search(run, prompts, None)
             for setting in SETTINGS:
                 raced = search(run, prompts, setting) if setting else plain
-                rows[setting].append([*measure(plain, raced, prompts)])
-    print("| shares | rival | margin |", *(f"best@{n} |" for n in BUDGETS), end=" ")
-    print("forwards | kept | until | dropped |\n|" + "---|" * (7 + len(BUDGETS)))
+                rows[setting].append([*measure(plain, raced, prompts, budgets)])
+    print("| shares | rival | margin |", *(f"best@{n} |" for n in budgets), end=" ")
+    print("forwards | kept | until | dropped |\n|" + "---|" * (7 + len(budgets)))
     for setting, values in rows.items():
-        shares = " ".join(f"{share:g}" for share in setting.shares) if setting else "all at once"
+        shares = "all at once"
+        if setting:
+            shares = " ".join(f"{s:g}" for s in setting.shares) if setting.shares else "doubling"
         how = [shares, *([str(setting.rival), f"{setting.margin:g}"] if setting else ["", ""])]
         print("|", *(f"{each} |" for each in how), end=" ")
         means = np.nanmean(values, axis=0)
-        print(*(f"{value:.{4 if n < len(BUDGETS) else 2}f} |" for n, value in enumerate(means)))
+        print(*(f"{value:.{4 if n < len(budgets) else 2}f} |" for n, value in enumerate(means)))
 
 
 if __name__ == "__main__":

@@ -35,7 +35,8 @@ class Racing:
     out ahead only in long ones, since that prompt has close seconds; 0.5 drops half of the 8 best.
 
     That was on 32 examples, where the first heat is 4 of them. A prompt that is far behind shows it
-    on as few of many, so :func:`doubling` keeps the first heat small where train is large.
+    on as few of many, so :func:`doubling` keeps the first heat small where train is large: of 256
+    examples, 27 % for a prompt in place of 35 % with a first heat of an eighth.
 
     Attributes:
         shares: of the train examples in each heat; they add up to 1. None for :func:`doubling`.
