@@ -4,8 +4,9 @@
 
 RUN_FOLDER is what `rlprompt optimize --agent random --out RUN_FOLDER` leaves, without --racing (or
 with the agent lm-samples). Its prompts of full length come again in random orders, in batches of
-16, through the real objective, with several settings of racing. --pool joins the train sets of all the folders into a large one,
-for the prompts that all of them scored (as with the same seed and several --split-seed).
+16, through the real objective, with several settings of racing. --pool joins the train sets of all
+the folders into a large one, for the prompts that all of them scored (as with the same seed and
+several --split-seed).
 
 shares     of the heats; "doubling" is the default: an eighth first, or less where train is large
 best@n     mean reward of the best prompt after the forwards that n prompts cost in full

@@ -145,7 +145,8 @@ def test_heats_are_a_fair_deal(gold, parts):
 def test_first_heats_stay_small_and_heats_double(gold):
     shares = doubling(gold)
     assert sum(shares) == 1
-    assert len(shares) >= 4 and all(share == sum(shares[:n]) for n, share in enumerate(shares) if n)
+    assert len(shares) >= 4
+    assert all(share == sum(shares[:n]) for n, share in enumerate(shares) if n)
     most = max(10, 2 * len(set(gold)))
     assert shares[0] * len(gold) <= most or len(gold) <= 8 * most
     # No smaller than it has to be.
