@@ -83,7 +83,7 @@ def test_train_is_learned_and_the_lm_stays_as_it_is(name, task, lm):
     near = [Example({"text": f"{e.fields['text']} !"}, e.label) for e in task.train]
     task = dataclasses.replace(task, dev=Split("dev", tuple(near)))
     numbers, kinds, given = digest(lm), modules(lm), Problem(lm, task, Budget(100_000))
-    # With narrow steps whether dev gets better within some generations is a matter of the processor.
+    # With narrow steps it is a matter of the processor whether dev gets better in time.
     wide = {"generations": 40, "spread": 5.0}
     more = wide if name == "bbt" else {"steps": 20, "patience": 10}
     tuned = tune(name, given, **more)
