@@ -174,7 +174,6 @@ def main() -> None:
         "--after", nargs="+", type=int, default=BUDGETS, metavar="N", help="n of best@n"
     )
     asked = parser.parse_args()
-    budgets = asked.after
     runs = [read(folder) for folder in asked.folders]
     rows: dict[Racing | None, list[list[float]]] = {setting: [] for setting in SETTINGS}
     for run in [pool(runs)] if asked.pool else runs:
@@ -184,9 +183,9 @@ def main() -> None:
             plain = search(run, prompts, None)
             for setting in SETTINGS:
                 raced = search(run, prompts, setting) if setting else plain
-                rows[setting].append([*measure(plain, raced, prompts, budgets)])
-    print("| shares | rival | margin |", *(f"best@{n} |" for n in budgets), end=" ")
-    print("forwards | kept | until | dropped |\n|" + "---|" * (7 + len(budgets)))
+                rows[setting].append([*measure(plain, raced, prompts, asked.after)])
+    print("| shares | rival | margin |", *(f"best@{n} |" for n in asked.after), end=" ")
+    print("forwards | kept | until | dropped |\n|" + "---|" * (7 + len(asked.after)))
     for setting, values in rows.items():
         shares = "all at once"
         if setting:
@@ -194,7 +193,7 @@ def main() -> None:
         how = [shares, *([str(setting.rival), f"{setting.margin:g}"] if setting else ["", ""])]
         print("|", *(f"{each} |" for each in how), end=" ")
         means = np.nanmean(values, axis=0)
-        print(*(f"{value:.{4 if n < len(budgets) else 2}f} |" for n, value in enumerate(means)))
+        print(*(f"{value:.{4 if n < len(asked.after) else 2}f} |" for n, value in enumerate(means)))
 
 
 if __name__ == "__main__":
