@@ -27,8 +27,14 @@ def take(run: Path, experiment: Path) -> None:
     """Copies numbers and figures of a comparison; of in-context prompts the beginning.
 
     Those are made of train examples, and data of others do not belong here.
+
+    Raises:
+        SystemExit: the comparison is not finished.
     """
-    result = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    path = run / "comparison.json"
+    if not path.exists():
+        raise SystemExit(f"There is no {path}: rlprompt compare writes it at its end.")
+    result = json.loads(path.read_text(encoding="utf-8"))
     for row in (*result["runs"], *result["summary"]):
         if len(row["prompt"]) > LONGEST:
             row["prompt"] = row["prompt"][:LONGEST] + "…"
