@@ -5,11 +5,12 @@
 
 Reads the comparison.json of an experiment, or of several with the same settings, and writes, for
 each budget, how much more than each other method the one named scores: test log-likelihood, and the
-best reward on train. Where experiments differ in agent seeds or splits, a method's score on a split
-is the mean over the seeds it has, and two methods are compared on the splits that both have. Paired
-differences, one a (task, split), averaged over splits and then over tasks, with two 95 % bootstrap
-intervals: over the splits of these tasks, and over tasks too (tasks are drawn, then their splits).
-Each is of one pair of methods; nothing is corrected for their number.
+best reward on train. The last column is the mean test accuracy. Where experiments differ in agent
+seeds or splits, a method's score on a split is the mean over the seeds it has, and two methods are
+compared on the splits that both have. Paired differences, one a (task, split), averaged over splits
+and then over tasks, with two 95 % bootstrap intervals: over the splits of these tasks, and over
+tasks too (tasks are drawn, then their splits). Each is of one pair of methods; nothing is
+corrected for their number.
 """
 
 import argparse
@@ -69,10 +70,11 @@ def table(runs: pd.DataFrame, method: str) -> pd.DataFrame:
     runs = runs.assign(best_reward=best)
     wide = {
         score: runs.pivot_table(index=["task", "split_seed"], columns="method", values=score)
-        for score in ("test_log_likelihood", "best_reward")
+        for score in ("test_log_likelihood", "test_accuracy", "best_reward")
     }
+    accuracy = wide.pop("test_accuracy").groupby(level="task").mean().mean()
     for other in wide["test_log_likelihood"].columns:
-        row: dict[str, Any] = {"method": other}
+        row: dict[str, Any] = {"method": other, "test_accuracy": accuracy[other]}
         for score, cells in wide.items():
             row[score] = cells[other].groupby(level="task").mean().mean()
             if other == method:
@@ -114,8 +116,9 @@ def markdown(found: pd.DataFrame, method: str, budget: int) -> str:
         f"`{method}` at {budget:,} LM forwards, means over tasks and splits:",
         "",
         f"| method | test log-likelihood | `{method}` more by | over splits | over tasks and "
-        f"splits | splits won | best train reward | `{method}` more by | over splits |",
-        "| :-- |" + " --: |" * 8,
+        f"splits | splits won | best train reward | `{method}` more by | over splits "
+        "| test accuracy |",
+        "| :-- |" + " --: |" * 9,
     ]
     for row in found.to_dict("records"):
         cells = [f"{row['method']}", f"{row['test_log_likelihood']:.4f}"]
@@ -131,6 +134,7 @@ def markdown(found: pd.DataFrame, method: str, budget: int) -> str:
                 f"{row['best_reward: difference']:+.4f}",
                 _interval(row["best_reward: over splits"]),
             ]
+        cells.append(f"{row['test_accuracy']:.4f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

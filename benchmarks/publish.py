@@ -31,10 +31,10 @@ def take(run: Path, experiment: Path) -> None:
     Raises:
         SystemExit: the comparison is not finished.
     """
-    path = run / "comparison.json"
-    if not path.exists():
-        raise SystemExit(f"There is no {path}: rlprompt compare writes it at its end.")
-    result = json.loads(path.read_text(encoding="utf-8"))
+    source = run / "comparison.json"
+    if not source.exists():
+        raise SystemExit(f"There is no {source}: rlprompt compare writes it at its end.")
+    result = json.loads(source.read_text(encoding="utf-8"))
     for row in (*result["runs"], *result["summary"]):
         if len(row["prompt"]) > LONGEST:
             row["prompt"] = row["prompt"][:LONGEST] + "…"

@@ -33,6 +33,7 @@ def rows(gain):
                     "seed": 0,
                     "budget": 100,
                     "test_log_likelihood": level + 0.1 * split + more,
+                    "test_accuracy": 0.8 + level / 10 + more,
                     "train_reward": -0.4,
                     "trace": [[10, -0.6], [20, -0.3 + more]],
                 }
@@ -43,6 +44,7 @@ def rows(gain):
                 "seed": 0,
                 "budget": 0,
                 "test_log_likelihood": level - 0.2,
+                "test_accuracy": 0.5,
                 "train_reward": -0.7,
                 "trace": [],
             }
@@ -61,6 +63,8 @@ def test_differences_are_paired_and_averaged_over_tasks(module):
     assert found.loc["random", "won"] == "3/6"
     assert found.loc["empty", "best_reward"] == pytest.approx(-0.7)
     assert found.loc["ppo", "best_reward"] == pytest.approx(-0.2)
+    # 0.95 on films, 0.7 on news.
+    assert found.loc["ppo", "test_accuracy"] == pytest.approx(0.825)
 
 
 @pytest.mark.parametrize(("draw_tasks", "least"), [(False, 360), (True, 352)])
